@@ -1,0 +1,206 @@
+"""Keypoint conventions as data: one YAML file a convention, read, checked and never indexed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+PARTS = ("head", "trunk", "front", "back", "tail")
+
+
+class SkeletonError(ValueError):
+    """A skeleton definition that cannot be used; lists every fault found in it."""
+
+
+@dataclass(frozen=True)
+class Keypoint:
+    """One named point of a convention.
+
+    ``sigma`` is the per-point constant of OKS; ``part`` is one of ``PARTS``; ``site`` says in
+    words where on the body the convention puts the point, since equal names do not mean equal
+    places. ``mirror`` is the partner's name, or the point's own name on the midline.
+    """
+
+    name: str
+    mirror: str
+    sigma: float
+    part: str
+    site: str
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """An ordered set of named keypoints with its edges and the sources of its figures.
+
+    ``sigma_sets`` holds further published sigmas by set name, one value a keypoint in this
+    skeleton's order, for scoring against figures that were made with them.
+    """
+
+    name: str
+    title: str
+    keypoints: tuple[Keypoint, ...]
+    edges: tuple[tuple[str, str], ...]
+    source: dict[str, str]
+    sigma_sets: dict[str, tuple[float, ...]]
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Keypoint names in order."""
+        return tuple(point.name for point in self.keypoints)
+
+    @cached_property
+    def flip_indices(self) -> np.ndarray:
+        """(K,) index of each keypoint's left/right partner; an involution."""
+        return np.array([self.index(point.mirror) for point in self.keypoints], dtype=np.int64)
+
+    @cached_property
+    def sigmas(self) -> np.ndarray:
+        """(K,) OKS constants as float64."""
+        return np.array([point.sigma for point in self.keypoints], dtype=np.float64)
+
+    @cached_property
+    def edge_indices(self) -> np.ndarray:
+        """(E, 2) index pairs of the edges."""
+        pairs = [(self.index(a), self.index(b)) for a, b in self.edges]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def index(self, name: str) -> int:
+        """Position of a keypoint; a KeyError names the nearest spellings."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            near = get_close_matches(name, self.names, n=3) or list(self.names)
+            raise KeyError(
+                f"skeleton {self.name!r} has no keypoint {name!r}; nearest: {', '.join(near)}"
+            ) from None
+
+    def part_indices(self, part: str) -> np.ndarray:
+        """Positions of the keypoints of one body part."""
+        return np.array([i for i, p in enumerate(self.keypoints) if p.part == part], dtype=np.int64)
+
+    def upper_indices(self) -> np.ndarray:
+        """Positions of the front half of the animal (head, trunk and front limbs), for half-body crops."""
+        return np.array(
+            [i for i, p in enumerate(self.keypoints) if p.part in ("head", "trunk", "front")],
+            dtype=np.int64,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The definition as plain values, as it stands in a weight card."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "source": dict(self.source),
+            "keypoints": [
+                {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site}
+                for p in self.keypoints
+            ],
+            "edges": [list(edge) for edge in self.edges],
+            "sigma_sets": {
+                key: dict(zip(self.names, values, strict=True))
+                for key, values in self.sigma_sets.items()
+            },
+        }
+
+
+def mirror_name(name: str) -> str:
+    """The partner's name: left and right exchanged wherever they stand as a word.
+
+    >>> mirror_name("left_front_paw"), mirror_name("nose")
+    ('right_front_paw', 'nose')
+    """
+    swap = {"left": "right", "right": "left"}
+    return "_".join(swap.get(word, word) for word in name.split("_"))
+
+
+def from_dict(definition: dict[str, Any]) -> Skeleton:
+    """Build and check a skeleton; all faults are gathered into one SkeletonError."""
+    label = definition.get("name", "unnamed")
+    missing = [key for key in ("name", "keypoints", "edges", "source") if key not in definition]
+    if missing:
+        raise SkeletonError(f"skeleton {label!r}: missing {', '.join(missing)}")
+    points = definition["keypoints"]
+    names = [point["name"] for point in points]
+    sigma_sets = definition.get("sigma_sets") or {}
+    faults = _name_faults(names) + _point_faults(points)
+    faults += [
+        f"edge [{a}, {b}] names an unknown or repeated keypoint"
+        for a, b in definition["edges"]
+        if a not in names or b not in names or a == b
+    ]
+    for key, values in sigma_sets.items():
+        if set(values) != set(names):
+            odd = sorted(set(values) ^ set(names))
+            faults.append(f"sigma set {key!r} does not name every keypoint once: {', '.join(odd)}")
+    if faults:
+        raise SkeletonError(f"skeleton {label!r}: " + "; ".join(faults))
+    keypoints = tuple(
+        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"])
+        for p in points
+    )
+    return Skeleton(
+        name=definition["name"],
+        title=definition.get("title", definition["name"]),
+        keypoints=keypoints,
+        edges=tuple((a, b) for a, b in definition["edges"]),
+        source=dict(definition["source"]),
+        sigma_sets={k: tuple(float(v[n]) for n in names) for k, v in sigma_sets.items()},
+    )
+
+
+def _name_faults(names: list[str]) -> list[str]:
+    faults = [f"keypoint {name!r} stands twice" for name in sorted(set(names)) if names.count(name) > 1]
+    faults += [
+        f"{name!r} has no left/right partner {mirror_name(name)!r}"
+        for name in names
+        if mirror_name(name) not in names
+    ]
+    return faults
+
+
+def _point_faults(points: list[dict[str, Any]]) -> list[str]:
+    sigmas = {p["name"]: float(p["sigma"]) for p in points}
+    faults = []
+    for point in points:
+        name = point["name"]
+        if not 0 < sigmas[name] < 1:
+            faults.append(f"{name!r}: sigma {sigmas[name]} is outside 0..1")
+        if sigmas.get(mirror_name(name), sigmas[name]) != sigmas[name]:
+            faults.append(f"{name!r}: sigma differs from its partner's")
+        if point["part"] not in PARTS:
+            faults.append(f"{name!r}: part {point['part']!r} is none of {', '.join(PARTS)}")
+        if not point.get("site"):
+            faults.append(f"{name!r}: site is missing (where on the body does it sit?)")
+    return faults
+
+
+def available() -> tuple[str, ...]:
+    """Names of the skeletons that ship, sorted."""
+    folder = resources.files(__name__)
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+@lru_cache(maxsize=None)
+def load(name: str | Path) -> Skeleton:
+    """A shipped skeleton by name, or one's own from a path that ends in .yaml.
+
+    Raises FileNotFoundError naming the nearest shipped skeletons, or SkeletonError.
+    """
+    if str(name).endswith((".yaml", ".yml")):
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        if name not in available():
+            near = get_close_matches(str(name), available(), n=3) or available()
+            raise FileNotFoundError(f"no skeleton {str(name)!r}; there are: {', '.join(near)}")
+        text = (resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
+    return from_dict(yaml.safe_load(text))
