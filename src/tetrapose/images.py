@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tetrapose.errors import UserError
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 MAX_PIXELS = 400_000_000
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """A picture that cannot be used; the message names the file and says why."""
 
 
@@ -82,7 +84,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, out_size: tuple[int, int], *, fi
     """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     factor = int(1 / scale) if scale > 0 else 1
-    if factor >= 2:  # noqa: PLR2004
+    if factor >= 2:
         height, width = image.shape[:2]
         small = (max(width // factor, 1), max(height // factor, 1))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tetrapose.errors import UserError
+
 PARTS = ("head", "trunk", "front", "back", "tail")
 
 
-class SkeletonError(ValueError):
+class SkeletonError(UserError):
     """A skeleton definition that cannot be used; lists every fault found in it."""
 
 
@@ -102,13 +104,11 @@ class Skeleton:
             "title": self.title,
             "source": dict(self.source),
             "keypoints": [
-                {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site}
-                for p in self.keypoints
+                {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site} for p in self.keypoints
             ],
             "edges": [list(edge) for edge in self.edges],
             "sigma_sets": {
-                key: dict(zip(self.names, values, strict=True))
-                for key, values in self.sigma_sets.items()
+                key: dict(zip(self.names, values, strict=True)) for key, values in self.sigma_sets.items()
             },
         }
 
@@ -145,8 +145,7 @@ def from_dict(definition: dict[str, Any]) -> Skeleton:
     if faults:
         raise SkeletonError(f"skeleton {label!r}: " + "; ".join(faults))
     keypoints = tuple(
-        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"])
-        for p in points
+        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"]) for p in points
     )
     return Skeleton(
         name=definition["name"],

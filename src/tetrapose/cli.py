@@ -1,0 +1,66 @@
+"""The door: ``tetrapose COMMAND ...``.
+
+Exit status 0: done; 1: done with items left out, which are listed; 2: wrong use, or nothing could be
+done. Errors are one line on stderr; ``--debug`` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("predict", "evaluate", "train", "datasets", "synth", "info")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; imports no command's machinery."""
+    from tetrapose import __version__
+
+    parser = argparse.ArgumentParser(prog="tetrapose", description="Keypoints of animals.")
+    parser.add_argument("--version", action="version", version=f"tetrapose {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        command = importlib.import_module(f"tetrapose.commands.{name}")
+        verb = verbs.add_parser(
+            name,
+            help=command.HELP,
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(verb)
+        verb.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        verb.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    from tetrapose.errors import UserError
+
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except UserError as error:
+        if args.debug:
+            raise
+        print(f"tetrapose: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("tetrapose: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 the door: a bug is still told in one line
+        if args.debug:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"tetrapose: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
