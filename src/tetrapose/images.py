@@ -66,7 +66,9 @@ def _decode(path: Path, least: int | None) -> tuple[np.ndarray, tuple[int, int]]
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0  # 16-bit scale only where it is used
+        top = (
+            65535.0 if values.max(initial=0) > 255 else 255.0
+        )  # 16-bit scale only where it is used
         grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -76,7 +78,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, out_size: tuple[int, int], *, fill: int = 0) -> np.ndarray:
+def warp(
+    image: np.ndarray, matrix: np.ndarray, out_size: tuple[int, int], *, fill: int = 0
+) -> np.ndarray:
     """Crop (h, w, 3) of ``out_size`` (width, height) whose pixel p shows picture pixel matrix^-1 p.
 
     Bilinear; when the crop is much smaller than its region, the picture is first averaged down by a

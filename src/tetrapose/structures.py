@@ -162,4 +162,6 @@ class PoseSet:
 
 def _demand(name: str, array: Any, shape: tuple[int, ...]) -> None:
     if getattr(array, "shape", None) != shape:
-        raise ValueError(f"{name} must have shape {shape}, not {getattr(array, 'shape', type(array))}")
+        raise ValueError(
+            f"{name} must have shape {shape}, not {getattr(array, 'shape', type(array))}"
+        )

@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=2))
         return 0
     for key, value in facts.items():
-        print(
-            f"{key:12} {', '.join(f'{k} {v}' for k, v in value.items()) if isinstance(value, dict) else value}"
-        )
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {version}" for name, version in value.items())
+        print(f"{key:12} {value}")
     return 0
 
 

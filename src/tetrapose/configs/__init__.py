@@ -1,0 +1,1 @@
+"""YAML groups and run schemas; nothing but the command line reads them."""

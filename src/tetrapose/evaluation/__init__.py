@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: OKS AP, PCK, NME and the protocols that name them."""

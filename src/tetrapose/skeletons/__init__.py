@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,13 @@ class Skeleton:
             "title": self.title,
             "source": dict(self.source),
             "keypoints": [
-                {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site} for p in self.keypoints
+                {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site}
+                for p in self.keypoints
             ],
             "edges": [list(edge) for edge in self.edges],
             "sigma_sets": {
-                key: dict(zip(self.names, values, strict=True)) for key, values in self.sigma_sets.items()
+                key: dict(zip(self.names, values, strict=True))
+                for key, values in self.sigma_sets.items()
             },
         }
 
@@ -145,7 +147,8 @@ def from_dict(definition: dict[str, Any]) -> Skeleton:
     if faults:
         raise SkeletonError(f"skeleton {label!r}: " + "; ".join(faults))
     keypoints = tuple(
-        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"]) for p in points
+        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"])
+        for p in points
     )
     return Skeleton(
         name=definition["name"],
@@ -158,7 +161,9 @@ def from_dict(definition: dict[str, Any]) -> Skeleton:
 
 
 def _name_faults(names: list[str]) -> list[str]:
-    faults = [f"keypoint {name!r} stands twice" for name in sorted(set(names)) if names.count(name) > 1]
+    faults = [
+        f"keypoint {name!r} stands twice" for name in sorted(set(names)) if names.count(name) > 1
+    ]
     faults += [
         f"{name!r} has no left/right partner {mirror_name(name)!r}"
         for name in names
@@ -189,7 +194,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str | Path) -> Skeleton:
     """A shipped skeleton by name, or one's own from a path that ends in .yaml.
 

@@ -1,0 +1,1 @@
+"""The menagerie: posed, rendered animals whose every point is known."""

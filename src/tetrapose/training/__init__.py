@@ -1,0 +1,1 @@
+"""Steps, schedules, checkpoints and reports around the thin Lightning module."""

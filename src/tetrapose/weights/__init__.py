@@ -1,0 +1,1 @@
+"""Weight files with their cards: what ships, what loads, what is refused."""
