@@ -9,7 +9,7 @@ __all__ = ["load"]
 
 
 def load(model: str = "default", **options: Any) -> Any:
-    """A predictor for a shipped model or a weights file; see ``tetrapose.inference.predictor.load``."""
+    """A predictor for a shipped model or a weights file; see ``inference.predictor.load``."""
     from tetrapose.inference.predictor import load as load_predictor  # torch is imported late
 
     return load_predictor(model, **options)

@@ -1,7 +1,7 @@
 """The door: ``tetrapose COMMAND ...``.
 
-Exit status 0: done; 1: done with items left out, which are listed; 2: wrong use, or nothing could be
-done. Errors are one line on stderr; ``--debug`` shows the traceback.
+Exit status 0: done; 1: done with items left out, which are listed; 2: wrong use, or nothing could
+be done. Errors are one line on stderr; ``--debug`` shows the traceback.
 """
 
 from __future__ import annotations

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Wrong use or unusable input; the message names the thing, says what is wrong and what to do."""
+    """Wrong use or unusable input; its message names the thing, what is wrong and what to do."""

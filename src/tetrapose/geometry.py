@@ -2,9 +2,9 @@
 
 One convention: the centre of the top-left pixel is (0, 0), so a picture of width W spans -0.5 to
 W - 0.5. A region of ``size`` around ``center`` is mapped so that its borders fall on the crop's
-borders; a grid of stride s has cell (i) centred on pixel (i + 0.5) s - 0.5. With both rules, encode,
-warp and decode are exact inverses and mirroring commutes with each. Boxes are x1, y1, x2, y2 in the
-same frame as keypoints. See docs/conventions.md.
+borders; a grid of stride s has cell (i) centred on pixel (i + 0.5) s - 0.5. With both rules,
+encode, warp and decode are exact inverses and mirroring commutes with each. Boxes are x1, y1, x2,
+y2 in the same frame as keypoints. See docs/conventions.md.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def crop_matrix(
     """(2, 3) matrix taking picture pixels to crop pixels.
 
     ``center`` and ``size`` (width, height) give the region, ``out_size`` (width, height) the crop,
-    ``rotation`` degrees by which the content turns counter-clockwise as seen, ``mirror`` a left-right flip of
-    the crop after rotation (names are the caller's to exchange).
+    ``rotation`` degrees by which the content turns counter-clockwise as seen, ``mirror`` a
+    left-right flip of the crop after rotation (names are the caller's to exchange).
     """
     width, height = out_size
     scale = np.array([width / size[0], height / size[1]])
@@ -87,7 +87,7 @@ def crop_matrix(
 
 
 def resize_matrix(old_size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
-    """(2, 3) matrix taking pixels of a picture to those of its resized copy; sizes are (width, height)."""
+    """(2, 3) matrix from a picture's pixels to its resized copy's; sizes are (width, height)."""
     sx, sy = new_size[0] / old_size[0], new_size[1] / old_size[1]
     return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]])
 
@@ -130,7 +130,7 @@ def grid_to_pixels(points: np.ndarray, stride: float) -> np.ndarray:
 
 
 def points_box(points: np.ndarray) -> np.ndarray:
-    """(N, K, 2) -> (N, 4) tight boxes of the points that are not NaN; NaN rows where there are none."""
+    """(N, K, 2) -> (N, 4) tight boxes of the points that are not NaN; NaN rows where none is."""
     empty = np.isnan(points).all(axis=1)
     filled = np.where(empty[:, None], 0.0, points)
     box = np.concatenate([np.nanmin(filled, axis=1), np.nanmax(filled, axis=1)], axis=-1)

@@ -15,7 +15,8 @@ from tetrapose.skeletons import Skeleton
 class Problem:
     """One thing that was left out or looks wrong, in words a user can act on.
 
-    ``where`` names the file and, after it, the entry; ``what`` says what is wrong; ``fix`` what to do.
+    ``where`` names the file and, after it, the entry; ``what`` says what is wrong; ``fix`` what to
+    do.
     ``left_out`` is False for a warning about something that was kept all the same.
     """
 
@@ -33,8 +34,9 @@ class Instances:
     """N animals of one picture on one skeleton; labels and predictions alike.
 
     keypoints (N, K, 2): x, y in picture pixels, centre of the top-left pixel at (0, 0); NaN where
-    there is none. visibility (N, K) uint8: COCO's 0 not labelled, 1 hidden, 2 visible. bboxes (N, 4):
-    x1, y1, x2, y2. scores (N, K) in 0..1 per keypoint and bbox_scores (N,), or None for labels.
+    there is none. visibility (N, K) uint8: COCO's 0 not labelled, 1 hidden, 2 visible. bboxes
+    (N, 4): x1, y1, x2, y2. scores (N, K) in 0..1 per keypoint and bbox_scores (N,), or None for
+    labels.
     """
 
     keypoints: np.ndarray

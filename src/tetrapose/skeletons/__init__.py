@@ -1,10 +1,10 @@
-"""Keypoint conventions as data: one YAML file a convention, read, checked and never indexed by hand."""
+"""Keypoint conventions as data: one YAML file each, read, checked, never indexed by hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Skeleton:
         return np.array([i for i, p in enumerate(self.keypoints) if p.part == part], dtype=np.int64)
 
     def upper_indices(self) -> np.ndarray:
-        """Positions of the front half of the animal (head, trunk and front limbs), for half-body crops."""
+        """Positions of the front half (head, trunk and front limbs), for half-body crops."""
         return np.array(
             [i for i, p in enumerate(self.keypoints) if p.part in ("head", "trunk", "front")],
             dtype=np.int64,
