@@ -56,11 +56,28 @@ def _decode(path: Path, least: int | None) -> tuple[np.ndarray, tuple[int, int]]
             factor = min(width, height) / least
             if factor >= 2:
                 step = 8 if factor >= 8 else 4 if factor >= 4 else 2
-                image.draft(None, (width // step, height // step))
+                image = _reduced(image, step)
         upright = ImageOps.exif_transpose(image)
         swapped = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         pixels = _to_rgb(upright)
     return pixels, ((height, width) if swapped else (width, height))
+
+
+def _reduced(image: Image.Image, step: int) -> Image.Image:
+    """A JPEG decoded at 1/step that shows the whole picture and nothing beside it.
+
+    The decoder rounds sides up and fills the part of a pixel that is over; left as it is, labels
+    placed by ``resize_matrix`` would be off by up to ``step`` pixels.
+    """
+    width, height = image.size
+    done = image.draft(None, (width // step, height // step))
+    if done is None or (width % step == 0 and height % step == 0):
+        return image
+    return image.resize(
+        (width // step, height // step),
+        Image.Resampling.BILINEAR,
+        box=(0, 0, width / step, height / step),
+    )
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
