@@ -44,6 +44,18 @@ def read_image(path: str | Path, *, least: int | None = None) -> tuple[np.ndarra
         raise ImageError(f"{path}: cannot be decoded ({error})") from None
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as it is shown (EXIF applied), from its header alone."""
+    try:
+        with Image.open(path) as image:
+            swapped = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if swapped else image.size
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not a picture that can be read") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{path}: cannot be opened ({error})") from None
+
+
 def _decode(path: Path, least: int | None) -> tuple[np.ndarray, tuple[int, int]]:
     Image.MAX_IMAGE_PIXELS = None  # the bound is checked here, so that the message is ours
     with Image.open(path) as image:

@@ -1,1 +1,72 @@
-"""One file a labelled set, and the way from a set to batches of crops."""
+"""Datasets in, columns out: ``open_set`` and one module a format."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tetrapose.errors import UserError
+from tetrapose.structures import PoseSet
+
+
+def available() -> tuple[str, ...]:
+    """Names of the formats: the modules of this package that carry an ``ABOUT``."""
+    files = resources.files(__name__).iterdir()
+    return tuple(
+        sorted(
+            file.name[:-3]
+            for file in files
+            if file.name.endswith(".py") and "\nABOUT = " in file.read_text(encoding="utf-8")
+        )
+    )
+
+
+def open_set(spec: str, *, split: str | Path | None = None, **options: Any) -> PoseSet:
+    """A labelled set in columns, from ``NAME:WHERE[,option=value ...]``.
+
+    - ``animal_pose:FOLDER`` the official layout, keypoints.json and images/
+    - ``akd_cats:FOLDER`` keypoint annotations with relative coordinates and images/
+    - ``coco:FILE.json[:IMAGES]`` COCO keypoints; IMAGES is the pictures' folder, where it is not
+      found beside the file
+    - ``menagerie:FOLDER`` what ``tetrapose synth`` wrote; with several skeletons in it,
+      ``menagerie:FOLDER/NAME.json``
+
+    Options are keywords of the reader, as ``,boxes=xyxy`` or ``,sizes=true``, or given as
+    ``options`` here. ``split`` is a text file of picture names, one a line; a bare name is also
+    looked for in the set's folder. Entries that cannot be used are left out and stand in
+    ``problems``; a set that cannot be opened at all, or a split that matches nothing, raises
+    UserError.
+    """
+    name, where, given = parse_spec(spec)
+    module = importlib.import_module(f"tetrapose.data.{name}")
+    allowed = [
+        key for key in inspect.signature(module.read).parameters if key not in ("root", "split")
+    ]
+    options = {**given, **options}
+    for key in options:
+        if key not in allowed:
+            raise UserError(f"{spec}: {name} has no option {key!r}; it has {', '.join(allowed)}")
+    return module.read(where, split=split, **options)
+
+
+def parse_spec(spec: str) -> tuple[str, str, dict[str, Any]]:
+    """``"coco:a.json,boxes=xyxy"`` -> ("coco", "a.json", {"boxes": "xyxy"})."""
+    name, colon, rest = spec.partition(":")
+    names = available()
+    if not colon or not rest:
+        raise UserError(f"{spec!r}: a set is written NAME:FOLDER, with NAME {', '.join(names)}")
+    if name not in names:
+        near = get_close_matches(name, names, n=1) or names
+        raise UserError(f"{spec!r}: no format {name!r}; there are: {', '.join(near)}")
+    where, *pairs = re.split(r",(?=\w+=)", rest)
+    plain = {"true": True, "false": False}
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        options[key] = plain.get(value.lower(), value)
+    return name, where, options

@@ -1,0 +1,203 @@
+"""What every reader needs: label files and splits read with plain errors, pictures looked up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tetrapose.errors import UserError
+from tetrapose.structures import PoseSet, Problem
+
+
+@dataclass(frozen=True)
+class About:
+    """What a reader tells about its dataset: each reader module carries one as ``ABOUT``."""
+
+    title: str
+    skeleton: str
+    origin: str
+    licence: str
+    citation: str
+    layout: str
+    traps: str
+
+
+def load_json(path: Path) -> Any:
+    """The values of a JSON file; a UserError tells a missing file from a broken one."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not data:
+        raise UserError(f"{path}: the file is empty")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); is the file complete?") from None
+
+
+def need_folder(root: Path, wants: Sequence[str], layout: str) -> None:
+    """Raise a UserError unless ``root`` is a folder that holds every name of ``wants``."""
+    if not root.exists():
+        raise UserError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise UserError(f"{root}: a file, where a folder is due that holds {' and '.join(wants)}")
+    absent = [name for name in wants if not (root / name).exists()]
+    if absent:
+        raise UserError(
+            f"{root}: the folder is there but lacks {' and '.join(absent)}; due is {layout}"
+        )
+
+
+def missing_pictures(root: Path, files: Sequence[str]) -> set[str]:
+    """Those of ``files`` (paths below ``root``) that are not there; one listing a folder."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        by_folder[os.path.dirname(file)].append(file)
+    missing: set[str] = set()
+    for folder, members in by_folder.items():
+        try:
+            with os.scandir(root / folder) as entries:
+                there = {entry.name for entry in entries}
+        except (FileNotFoundError, NotADirectoryError):
+            there = set()
+        missing.update(file for file in members if os.path.basename(file) not in there)
+    return missing
+
+
+def content_groups(root: Path, files: Sequence[str]) -> np.ndarray:
+    """(M,) the index of the first picture with the same file content.
+
+    Only files of equal length are read, so a few thousand pictures take some tens of milliseconds.
+    """
+    groups = np.arange(len(files), dtype=np.int64)
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, file in enumerate(files):
+        try:
+            by_length[os.stat(root / file).st_size].append(index)
+        except OSError:
+            continue
+    for indices in by_length.values():
+        if len(indices) == 1:
+            continue
+        first: dict[bytes, int] = {}
+        for index in indices:
+            digest = hashlib.blake2b((root / files[index]).read_bytes()).digest()
+            groups[index] = first.setdefault(digest, index)
+    return groups
+
+
+def read_split(split: str | Path, folder: Path) -> tuple[Path, list[str]]:
+    """Path and names of a split file: one name a line, ``#`` begins a comment.
+
+    A bare name is looked for in the set's own folder, when there is none where the program runs.
+    """
+    path = Path(split)
+    if not path.exists() and not path.is_absolute() and (folder / path).exists():
+        path = folder / path
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = [f.name for f in folder.glob("*.txt")] if folder.is_dir() else []
+        hint = get_close_matches(path.name, near, n=3) or sorted(near)
+        tail = f"; {folder} has {', '.join(hint)}" if hint else f", nor in {folder}"
+        raise UserError(f"split {split}: no such file{tail}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"split {path}: cannot be read as text ({error})") from None
+    lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
+    return path, [line.removeprefix("./") for line in lines if line]
+
+
+def apply_split(pose_set: PoseSet, path: Path, names: Iterable[str]) -> PoseSet:
+    """Only the pictures that a split names, each by its path or the end of it ("a.jpg").
+
+    Names that the set lacks become problems; none found at all is a UserError.
+    """
+    tails: dict[str, list[int]] = defaultdict(list)
+    for index, file in enumerate(pose_set.files):
+        parts = file.split("/")
+        for start in range(len(parts)):
+            tails["/".join(parts[start:])].append(index)
+    keep = np.zeros(len(pose_set.files), dtype=bool)
+    problems: list[Problem] = []
+    for name in names:
+        found = tails.get(name.replace("\\", "/"), [])
+        if len(found) == 1:
+            keep[found[0]] = True
+        elif found:
+            what = f"{len(found)} pictures end in this name"
+            problems.append(Problem(f"{path}: {name}", what, "write more of the path"))
+        else:
+            what = "the set has no such picture"
+            problems.append(Problem(f"{path}: {name}", what, "correct or remove the line"))
+    if not keep.any():
+        count = f"none of its {len(problems)} names is" if problems else "it names no"
+        example = f"; the set's are like {pose_set.files[0]}" if pose_set.files else ""
+        raise UserError(f"split {path}: {count} a picture of {pose_set.root}{example}")
+    chosen = pose_set.select_images(keep)
+    return replace(chosen, problems=pose_set.problems + tuple(problems))
+
+
+Columns = dict[str, Any]
+
+
+def build_columns(
+    entries: Sequence[Any],
+    build: Callable[[Sequence[Any]], Columns],
+    fault: Callable[[Any], str | None],
+    where: str,
+) -> tuple[Columns, np.ndarray, list[Problem]]:
+    """Columns of all readable entries, the indices (n,) of those, and a problem for each other.
+
+    ``build`` turns entries into columns at once and may raise; only then is each entry looked at,
+    and ``fault`` says in words what is wrong with one.
+    """
+    try:
+        return build(entries), np.arange(len(entries)), []
+    except _UNREADABLE:
+        pass
+    good: list[int] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        what = _judge(entry, build, fault)
+        if what is None:
+            good.append(index)
+        else:
+            named = f"{where}: {_entry_name(entry, index)}"
+            problems.append(Problem(named, what, "correct or remove the entry"))
+    return build([entries[i] for i in good]), np.array(good, dtype=np.int64), problems
+
+
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+def _judge(
+    entry: Any, build: Callable[[Sequence[Any]], Columns], fault: Callable[[Any], str | None]
+) -> str | None:
+    if not isinstance(entry, dict):
+        return f"an object with named fields is due, not {type(entry).__name__}"
+    try:
+        what = fault(entry)
+        if what is None:
+            build([entry])
+    except KeyError as error:
+        return f"the field {error} is missing"
+    except _UNREADABLE as error:
+        return f"cannot be read ({' '.join(str(error).split())})"
+    return what
+
+
+def _entry_name(entry: Any, index: int) -> str:
+    has_id = isinstance(entry, dict) and isinstance(entry.get("id"), (int, str))
+    return f"annotation {entry['id']}" if has_id else f"annotation number {index + 1}"
