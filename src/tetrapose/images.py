@@ -49,7 +49,8 @@ def read_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             swapped = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if swapped else image.size
+            width, height = image.size
+            return (height, width) if swapped else (width, height)
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture that can be read") from None
     except (OSError, ValueError, SyntaxError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -26,7 +27,9 @@ def available() -> tuple[str, ...]:
     )
 
 
-def open_set(spec: str, *, split: str | Path | None = None, **options: Any) -> PoseSet:
+def open_set(
+    spec: str, *, split: str | Path | Sequence[str | Path] | None = None, **options: Any
+) -> PoseSet:
     """A labelled set in columns, from ``NAME:WHERE[,option=value ...]``.
 
     - ``animal_pose:FOLDER`` the official layout, keypoints.json and images/
@@ -37,8 +40,8 @@ def open_set(spec: str, *, split: str | Path | None = None, **options: Any) -> P
       ``menagerie:FOLDER/NAME.json``
 
     Options are keywords of the reader, as ``,boxes=xyxy`` or ``,sizes=true``, or given as
-    ``options`` here. ``split`` is a text file of picture names, one a line; a bare name is also
-    looked for in the set's folder. Entries that cannot be used are left out and stand in
+    ``options`` here. ``split`` is a text file of picture names, one a line, or several such files; a
+    bare name is also looked for in the set's folder. Entries that cannot be used are left out and stand in
     ``problems``; a set that cannot be opened at all, or a split that matches nothing, raises
     UserError.
     """

@@ -28,7 +28,7 @@ def checked(
     sizes: bool = False,
     pictures: bool = True,
 ) -> PoseSet:
-    """The pictures of the split through all checks; with ``pictures``, identical ones get one group.
+    """A split's pictures through all checks; with ``pictures``, identical ones get one group.
 
     The split comes first, so that nothing is told of pictures that were not asked for.
     """
@@ -51,10 +51,17 @@ def sizes_read(pose_set: PoseSet, where: str) -> PoseSet:
     problems: list[Problem] = []
     for index, file in enumerate(pose_set.files):
         try:
-            sizes[index] = read_size(pose_set.root / file)
+            width, height = read_size(pose_set.root / file)
         except ImageError as error:
             keep[index] = False
             problems.append(Problem(f"{where}: picture {file}", str(error), "replace the picture"))
+            continue
+        sizes[index] = width, height
+        told = pose_set.sizes[index]
+        if told.all() and tuple(told) != (width, height):
+            what = f"is {width}x{height}, the label file says {_size_text(told)}; kept"
+            fix = "see whether the labels fit: resized or turned since it was labelled?"
+            problems.append(Problem(f"{where}: picture {file}", what, fix, False))
     pose_set = _with(replace(pose_set, sizes=sizes), tuple(problems))
     return pose_set if keep.all() else pose_set.select_images(keep)
 
@@ -99,7 +106,7 @@ def points_finite(pose_set: PoseSet, where: str) -> PoseSet:
         names = np.array(pose_set.skeleton.names)
         problems = tuple(
             Problem(
-                _entry(pose_set, where, i),
+                _entry(pose_set, where, int(i)),
                 f"{', '.join(names[lost[i]])}: labelled, yet not finite; taken as not labelled",
                 "correct the coordinates, or set the flag to 0",
             )
@@ -116,9 +123,10 @@ def boxes_usable(pose_set: PoseSet, where: str) -> PoseSet:
     boxes = pose_set.bboxes.astype(np.float64)
     finite = np.isfinite(boxes).all(axis=1)
     boxes = np.where(finite[:, None], boxes, 0.0)
-    empty = finite & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+    empty = np.asarray(finite & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
     size, known = _sizes(pose_set)
-    outside = finite & known & ((boxes[:, :2] >= size) | (boxes[:, 2:] <= -0.5)).any(axis=1)
+    beyond = ((boxes[:, :2] >= size) | (boxes[:, 2:] <= -0.5)).any(axis=1)
+    outside = np.asarray(finite & known & beyond)
 
     def what(i: int) -> str:
         shown = _box_text(pose_set.bboxes[i])
@@ -153,13 +161,13 @@ def noted_outside(pose_set: PoseSet, where: str) -> PoseSet:
         ]
         picture = f"its picture of {_size_text(size[i])}" if known[i] else "its picture"
         what = f"{', '.join(parts)} outside {picture}; kept"
-        problems.append(Problem(_entry(pose_set, where, i), what, "check the label", False))
+        problems.append(Problem(_entry(pose_set, where, int(i)), what, "check the label", False))
     return _with(pose_set, tuple(problems))
 
 
 def _sizes(pose_set: PoseSet) -> tuple[np.ndarray, np.ndarray]:
     size = pose_set.sizes[pose_set.image_index].astype(np.float64)
-    return size, (size > 0).all(axis=1)
+    return size, np.asarray((size > 0).all(axis=1))
 
 
 def _without(
@@ -168,7 +176,8 @@ def _without(
     if not bad.any():
         return pose_set
     problems = tuple(
-        Problem(_entry(pose_set, where, i), what(i), fix) for i in map(int, np.flatnonzero(bad))
+        Problem(_entry(pose_set, where, int(i)), what(i), fix)
+        for i in map(int, np.flatnonzero(bad))
     )
     return _with(pose_set.select_instances(~bad), problems)
 
