@@ -43,10 +43,11 @@ def main() -> None:
         begin = time.perf_counter()
         figures = oks.evaluate(truth, detections, sigmas).figures()
         times.append(time.perf_counter() - begin)
+    triples = np.insert(detections.keypoints, 2, 1.0, axis=-1)
     results = [
-        {"image_id": int(i), "category_id": int(c), "keypoints": k.ravel().tolist(), "score": float(s)}
+        {"image_id": int(i), "category_id": int(c), "keypoints": k.tolist(), "score": float(s)}
         for i, c, k, s in zip(
-            detections.image, detections.category, np.insert(detections.keypoints, 2, 1.0, axis=-1),
+            detections.image, detections.category, triples.reshape(len(triples), -1),
             detections.scores, strict=True,
         )
     ]  # fmt: skip
@@ -63,9 +64,7 @@ def main() -> None:
         run.summarize()
         theirs = time.perf_counter() - begin
     apart = max(abs(a - b) for a, b in zip(figures.values(), run.stats, strict=True))
-    print(
-        f"{len(annotations)} instances, {len(results)} predictions, {len(content['images'])} pictures"
-    )
+    print(f"{len(annotations)} instances, {len(results)} predictions")
     print(f"AP {figures['AP']:.6f}; largest difference of the ten figures {apart:.1e}")
     print(f"tetrapose   median {statistics.median(times):.3f} s, best {min(times):.3f} s")
     print(f"pycocotools {theirs:.2f} s ({theirs / statistics.median(times):.0f} times as long)")

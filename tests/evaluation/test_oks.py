@@ -203,7 +203,7 @@ def test_nothing_to_find_and_nothing_found():
     truth, detections, sigmas = random_case(5)
     none = permuted(detections, np.zeros(0, dtype=int))
     figures = oks.evaluate(truth, none, sigmas).figures()
-    assert figures["AP"] == 0 and figures["AR"] == 0
+    assert (figures["AP"], figures["AR"]) == (0, 0)
     empty = permuted(truth, np.zeros(0, dtype=int))
     assert set(oks.evaluate(empty, detections, sigmas).figures().values()) == {-1.0}
     assert set(oks.evaluate(empty, none, sigmas, pooled=True).figures().values()) == {-1.0}
@@ -226,7 +226,7 @@ def test_a_score_that_is_no_number_is_refused():
 
 
 def test_similarity_by_hand():
-    """One point off by d on an area A: exp(-d^2 / (2 A (2 sigma)^2)), averaged with a perfect one."""
+    """A point off by d on area A: exp(-d^2 / (2 A (2 sigma)^2)); averaged with a perfect one."""
     truth = oks.Truth(
         np.array([[[10.0, 10.0], [20.0, 20.0], [np.nan, np.nan]]]), np.array([[2, 1, 0]]),
         np.array([[0.0, 0.0, 30.0, 30.0]]), np.array([900.0]), np.zeros(1, int), np.zeros(1, int),

@@ -1,9 +1,10 @@
-"""Object keypoint similarity, and COCO's ten AP/AR figures from it, for whole sets at once in numpy.
+"""Object keypoint similarity, and COCO's ten AP/AR figures from it, for whole sets at once.
 
 The figures are those of pycocotools' COCOeval with iouType "keypoints" (tests compare the two).
-What COCO does case by case is done here for all pictures together: every pair of a detection and an
-instance of the same picture and category is scored in one array; pairs that nobody contests are
-matched directly; only contested ones go through the greedy loop, by detection rank over all pictures.
+What COCO does case by case is done here for all pictures together: every pair of a detection and
+an instance of the same picture and category is scored in one array; pairs that nobody contests are
+matched directly; only contested ones go through the greedy loop, by detection rank over all
+pictures.
 
 Source: github.com/cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (rules, not code).
 """
@@ -97,7 +98,10 @@ class Evaluation:
 
 
 def keypoint_extent(keypoints: np.ndarray) -> np.ndarray:
-    """(M, K, 2) -> (M,) area of the box around all points, as COCO gives detections; NaN is skipped."""
+    """(M, K, 2) -> (M,) area of the box around all points, as COCO gives detections.
+
+    Points that are NaN are skipped; a detection of NaN alone has area 0.
+    """
     low = np.fmin.reduce(keypoints, axis=1)
     high = np.fmax.reduce(keypoints, axis=1)
     return np.nan_to_num(np.prod(high - low, axis=-1), nan=0.0)
@@ -338,7 +342,7 @@ def _hits_needed(positives: np.ndarray) -> np.ndarray:
     """(A, C) -> (A, C, 101) smallest number of hits n >= 1 with n / positives >= recall step."""
     total = np.maximum(positives, 1)[..., None]
     needed = np.ceil(RECALLS * total)
-    # the comparison that counts is the one COCO makes, on the quotient: mend the rounding of the product
+    # COCO compares the quotient, so the rounding of the product is mended
     needed -= (needed >= 1) & ((needed - 1) / total >= RECALLS)
     needed += needed / total < RECALLS
     return np.maximum(needed, 1).astype(np.int64)
