@@ -10,16 +10,25 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 COMMANDS = ("predict", "evaluate", "train", "datasets", "synth", "info")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints the whole usage before an error; one line is easier to read."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help shows the use)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; imports no command's machinery."""
     from tetrapose import __version__
 
-    parser = argparse.ArgumentParser(prog="tetrapose", description="Keypoints of animals.")
+    parser = _Parser(prog="tetrapose", description="Keypoints of animals.")
     parser.add_argument("--version", action="version", version=f"tetrapose {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -48,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except UserError as error:
         if args.debug:
-            raise
+            traceback.print_exc()
         print(f"tetrapose: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("tetrapose: stopped", file=sys.stderr)
@@ -58,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:  # noqa: BLE001 the door: a bug is still told in one line
         if args.debug:
-            raise
+            traceback.print_exc()
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"tetrapose: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
     return 2

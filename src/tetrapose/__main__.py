@@ -1,0 +1,7 @@
+"""``python -m tetrapose`` is the ``tetrapose`` command."""
+
+import sys
+
+from tetrapose.cli import main
+
+sys.exit(main())
