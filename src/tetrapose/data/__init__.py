@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from tetrapose.data.reading import Split
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 
@@ -27,9 +26,7 @@ def available() -> tuple[str, ...]:
     )
 
 
-def open_set(
-    spec: str, *, split: str | Path | Sequence[str | Path] | None = None, **options: Any
-) -> PoseSet:
+def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSet:
     """A labelled set in columns, from ``NAME:WHERE[,option=value ...]``.
 
     - ``animal_pose:FOLDER`` the official layout, keypoints.json and images/
@@ -40,10 +37,10 @@ def open_set(
       ``menagerie:FOLDER/NAME.json``
 
     Options are keywords of the reader, as ``,boxes=xyxy`` or ``,sizes=true``, or given as
-    ``options`` here. ``split`` is a text file of picture names, one a line, or several such files; a
-    bare name is also looked for in the set's folder. Entries that cannot be used are left out and stand in
-    ``problems``; a set that cannot be opened at all, or a split that matches nothing, raises
-    UserError.
+    ``options`` here. ``split`` is a text file of picture names, one a line, or several such files;
+    a bare name is also looked for in the set's folder. Entries that cannot be used are left out and
+    stand in ``problems``; a set that cannot be opened at all, or a split that matches nothing,
+    raises UserError.
     """
     name, where, given = parse_spec(spec)
     module = importlib.import_module(f"tetrapose.data.{name}")

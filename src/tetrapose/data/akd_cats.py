@@ -2,7 +2,7 @@
 
 Origin: github.com/TechNumber/pytorch_animal_pose_estimation (archive akd/cats), 138 pictures to
 train on and 24 to test.
-Licence: none stated; own labels on cat pictures of the web, some with watermarks. For research only.
+Licence: none stated; own labels on cats of the web, some with watermarks. For research only.
 Citation: none beyond the repository.
 
 In the file ``images`` and ``keypoints`` are objects keyed by the same id; an image has a name and
@@ -28,7 +28,7 @@ import numpy as np
 
 from tetrapose import skeletons
 from tetrapose.data import checks, reading
-from tetrapose.data.reading import About
+from tetrapose.data.reading import About, Split, Split
 from tetrapose.errors import UserError
 from tetrapose.geometry import box_area, points_box
 from tetrapose.structures import PoseSet
@@ -42,7 +42,8 @@ ABOUT = About(
     layout="FOLDER/<part>_keypoints_annotations.json and FOLDER/images/, or a folder above it",
     traps=(
         "coordinates are relative and stored x, y (its README says y, x); flag 0 means hidden, yet "
-        "placed; picture 137 of the training part is unlabelled; no boxes: made from the points, with a tenth of the longer side around them"
+        "placed; picture 137 of the training part is unlabelled; no boxes: made from the points, "
+        "with a tenth of the longer side around them"
     ),
 )
 PATTERN = "*_keypoints_annotations.json"
@@ -53,7 +54,7 @@ FAR = 0.75  # from the middle, in parts of a side: nobody labels points that far
 def read(
     root: str | Path,
     *,
-    split: str | Path | None = None,
+    split: Split | None = None,
     sizes: bool = False,
     pictures: bool = True,
 ) -> PoseSet:

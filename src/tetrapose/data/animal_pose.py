@@ -23,7 +23,7 @@ import numpy as np
 
 from tetrapose import skeletons
 from tetrapose.data import checks, reading
-from tetrapose.data.reading import About
+from tetrapose.data.reading import About, Split, Split
 from tetrapose.errors import UserError
 from tetrapose.geometry import box_area
 from tetrapose.structures import PoseSet
@@ -45,7 +45,7 @@ FILE = "keypoints.json"
 
 
 def read(
-    root: str | Path, *, split: str | Path | None = None, sizes: bool = False, pictures: bool = True
+    root: str | Path, *, split: Split | None = None, sizes: bool = False, pictures: bool = True
 ) -> PoseSet:
     """The set below ``root``, problems listed.
 

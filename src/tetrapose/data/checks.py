@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tetrapose.data.reading import apply_split, content_groups, missing_pictures, read_split
+from tetrapose.data.reading import Split, apply_split, content_groups, missing_pictures, read_split
 from tetrapose.errors import UserError
 from tetrapose.images import ImageError, read_size
 from tetrapose.structures import PoseSet, Problem
@@ -24,7 +24,7 @@ def checked(
     pose_set: PoseSet,
     where: str,
     *,
-    split: str | Path | None = None,
+    split: Split | None = None,
     sizes: bool = False,
     pictures: bool = True,
 ) -> PoseSet:
@@ -33,7 +33,7 @@ def checked(
     The split comes first, so that nothing is told of pictures that were not asked for.
     """
     if split is not None:
-        pose_set = apply_split(pose_set, *read_split(split, Path(where).parent))
+        pose_set = apply_split(pose_set, read_split(split, Path(where).parent))
     if pictures:
         pose_set = pictures_there(pose_set, where)
         pose_set = replace(pose_set, groups=content_groups(pose_set.root, pose_set.files))
@@ -123,10 +123,10 @@ def boxes_usable(pose_set: PoseSet, where: str) -> PoseSet:
     boxes = pose_set.bboxes.astype(np.float64)
     finite = np.isfinite(boxes).all(axis=1)
     boxes = np.where(finite[:, None], boxes, 0.0)
-    empty = np.asarray(finite & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
+    empty = np.logical_and(finite, (boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
     size, known = _sizes(pose_set)
     beyond = ((boxes[:, :2] >= size) | (boxes[:, 2:] <= -0.5)).any(axis=1)
-    outside = np.asarray(finite & known & beyond)
+    outside = np.logical_and(finite & known, beyond)
 
     def what(i: int) -> str:
         shown = _box_text(pose_set.bboxes[i])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,8 @@ import numpy as np
 
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet, Problem
+
+Split = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -98,28 +100,37 @@ def content_groups(root: Path, files: Sequence[str]) -> np.ndarray:
     return groups
 
 
-def read_split(split: str | Path, folder: Path) -> tuple[Path, list[str]]:
-    """Path and names of a split file: one name a line, ``#`` begins a comment.
+def read_split(split: Split, folder: Path) -> dict[str, Path]:
+    """Picture names of one or several split files, each with the file that names it first.
 
-    A bare name is looked for in the set's own folder, when there is none where the program runs.
+    One name a line, ``#`` begins a comment. A bare file name is looked for in the set's own folder,
+    when there is none where the program runs.
     """
-    path = Path(split)
-    if not path.exists() and not path.is_absolute() and (folder / path).exists():
-        path = folder / path
+    names: dict[str, Path] = {}
+    for one in [split] if isinstance(split, (str, Path)) else split:
+        path = Path(one)
+        if not path.exists() and not path.is_absolute() and (folder / path).exists():
+            path = folder / path
+        for line in _split_text(path, folder).splitlines():
+            name = line.split("#", 1)[0].strip().replace("\\", "/").removeprefix("./")
+            if name:
+                names.setdefault(name, path)
+    return names
+
+
+def _split_text(path: Path, folder: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        near = [f.name for f in folder.glob("*.txt")] if folder.is_dir() else []
-        hint = get_close_matches(path.name, near, n=3) or sorted(near)
-        tail = f"; {folder} has {', '.join(hint)}" if hint else f", nor in {folder}"
-        raise UserError(f"split {split}: no such file{tail}") from None
+        there = [file.name for file in folder.glob("*.txt")] if folder.is_dir() else []
+        near = get_close_matches(path.name, there, n=3) or sorted(there)
+        tail = f"; {folder} has {', '.join(near)}" if near else f", nor in {folder}"
+        raise UserError(f"split {path}: no such file{tail}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"split {path}: cannot be read as text ({error})") from None
-    lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
-    return path, [line.removeprefix("./") for line in lines if line]
 
 
-def apply_split(pose_set: PoseSet, path: Path, names: Iterable[str]) -> PoseSet:
+def apply_split(pose_set: PoseSet, names: dict[str, Path]) -> PoseSet:
     """Only the pictures that a split names, each by its path or the end of it ("a.jpg").
 
     Names that the set lacks become problems; none found at all is a UserError.
@@ -131,8 +142,8 @@ def apply_split(pose_set: PoseSet, path: Path, names: Iterable[str]) -> PoseSet:
             tails["/".join(parts[start:])].append(index)
     keep = np.zeros(len(pose_set.files), dtype=bool)
     problems: list[Problem] = []
-    for name in names:
-        found = tails.get(name.replace("\\", "/"), [])
+    for name, path in names.items():
+        found = tails.get(name, [])
         if len(found) == 1:
             keep[found[0]] = True
         elif found:
@@ -142,9 +153,10 @@ def apply_split(pose_set: PoseSet, path: Path, names: Iterable[str]) -> PoseSet:
             what = "the set has no such picture"
             problems.append(Problem(f"{path}: {name}", what, "correct or remove the line"))
     if not keep.any():
-        count = f"none of its {len(problems)} names is" if problems else "it names no"
+        files = " and ".join(sorted({str(path) for path in names.values()}))
+        told = f"split {files}: none of its {len(names)} names is" if names else "split: names no"
         example = f"; the set's are like {pose_set.files[0]}" if pose_set.files else ""
-        raise UserError(f"split {path}: {count} a picture of {pose_set.root}{example}")
+        raise UserError(f"{told} a picture of {pose_set.root}{example}")
     chosen = pose_set.select_images(keep)
     return replace(chosen, problems=pose_set.problems + tuple(problems))
 
