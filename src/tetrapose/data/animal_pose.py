@@ -23,7 +23,7 @@ import numpy as np
 
 from tetrapose import skeletons
 from tetrapose.data import checks, reading
-from tetrapose.data.reading import About, Split, Split
+from tetrapose.data.reading import About, Split
 from tetrapose.errors import UserError
 from tetrapose.geometry import box_area
 from tetrapose.structures import PoseSet

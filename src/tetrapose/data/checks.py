@@ -121,7 +121,7 @@ def points_finite(pose_set: PoseSet, where: str) -> PoseSet:
 def boxes_usable(pose_set: PoseSet, where: str) -> PoseSet:
     """Without the instances whose box is not finite, empty, or wholly outside its picture."""
     boxes = pose_set.bboxes.astype(np.float64)
-    finite = np.isfinite(boxes).all(axis=1)
+    finite = np.asarray(np.isfinite(boxes).all(axis=1))
     boxes = np.where(finite[:, None], boxes, 0.0)
     empty = np.logical_and(finite, (boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
     size, known = _sizes(pose_set)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet, Problem
 
-Split = str | Path | Sequence[str | Path]
+Split: TypeAlias = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
