@@ -184,7 +184,7 @@ def evaluate(
     rank = np.arange(len(order)) - starts
     order, rank = order[rank < max_detections], rank[rank < max_detections]
 
-    pair_dt, pair_gt = _pairs(dt_key[order], gt_key)
+    pair_dt, pair_gt = pairs_by_key(dt_key[order], gt_key)
     oks = similarity(truth, pair_gt, detections.keypoints, order[pair_dt], sigmas)
     near = oks >= THRESHOLDS[0]
     ignored = _ignored(truth)
@@ -222,8 +222,8 @@ def _ignored(truth: Truth) -> np.ndarray:
     return always | (truth.areas < low) | (truth.areas > high)
 
 
-def _pairs(dt_key: np.ndarray, gt_key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every (detection, truth row) of the same key, by detection and then by row."""
+def pairs_by_key(dt_key: np.ndarray, gt_key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P,), (P,) every detection and truth row of the same key, by detection and then by row."""
     by_key = np.argsort(gt_key, kind="stable")
     first = np.searchsorted(gt_key[by_key], dt_key, side="left")
     number = np.searchsorted(gt_key[by_key], dt_key, side="right") - first
