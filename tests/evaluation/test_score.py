@@ -116,6 +116,14 @@ def test_a_set_without_labels_has_no_figures(made_up):
     assert result["per_keypoint"] == {}
 
 
+def test_pictures_of_unknown_size_leave_one_definition_out(made_up):
+    make_set, near = made_up
+    pose_set = make_set()
+    unknown = replace(pose_set, sizes=np.zeros_like(pose_set.sizes))
+    result = score(unknown, in_given_boxes(unknown, *near(unknown, 2.0)), protocol())
+    assert set(pck.DEFINITIONS) - set(result["pck"]) == {"keypoint_diagonal_square"}
+
+
 def test_shapes_that_do_not_fit_are_refused(made_up):
     make_set, near = made_up
     pose_set = make_set()

@@ -147,6 +147,16 @@ def distances(pairs: Pairs, definition: str) -> np.ndarray:
     return DEFINITIONS[definition].table(pairs)
 
 
+def tables(pairs: Pairs) -> dict[str, np.ndarray]:
+    """The distances of every definition; those that need sizes only where a size is known."""
+    known = bool((pairs.sizes > 0).any())
+    return {
+        name: distances(pairs, name)
+        for name in DEFINITIONS
+        if known or name != "keypoint_diagonal_square"
+    }
+
+
 def shares(table: np.ndarray, threshold: float) -> dict[str, float]:
     """Share of counted points with a distance below the threshold, by each mean; NaN for none."""
     counted = ~np.isnan(table)

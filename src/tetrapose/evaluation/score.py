@@ -18,7 +18,7 @@ def score(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> dict[
     """The result as plain values, ready for JSON.
 
     Keys: COCO's ten figures; ``pck`` by definition and threshold, each by its own mean, and
-    ``pck_by_mean`` by all three; ``nme``, ``oks`` (mean over instances) and ``swap_rate`` (share of
+    ``pck_by_mean`` by all three (definitions that need the pictures' sizes only where known); ``nme``, ``oks`` (mean over instances) and ``swap_rate`` (share of
     sided points nearer to their partner's truth); ``per_keypoint``, ``per_species``, ``protocol``
     and ``counts``. COCO's -1 stands where no instance counts; None where a mean has nothing to run
     over.
@@ -29,7 +29,7 @@ def score(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> dict[
     pooled = protocol.pooling == "pooled"
     run = oks.evaluate(labels, found, sigmas, pooled=True) if pooled else by_species
     pairs = pairs_of(predictions, truth)
-    tables = {name: pck.distances(pairs, name) for name in pck.DEFINITIONS}
+    tables = pck.tables(pairs)
     swapped = pck.swaps(pairs, truth.skeleton.flip_indices)
     likeness = instance_oks(truth, pairs, sigmas)
     return {
