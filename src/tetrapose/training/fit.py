@@ -1,0 +1,96 @@
+"""One training run: objects in, a run folder out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from tetrapose.data.crops import CropDataset, EpochSampler, to_batch
+from tetrapose.errors import UserError
+from tetrapose.training.callbacks import Checkpoints, Curves, Metric, Score
+from tetrapose.training.module import Parts, PoseModule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run goes, beside its parts. ``trainer`` makes a Lightning Trainer from the arguments
+    that ``fit`` adds (callbacks, logger, folder)."""
+
+    folder: Path
+    trainer: Callable[..., L.Trainer]
+    metric: Metric
+    callbacks: Sequence[L.Callback] = ()
+    loggers: Sequence[Any] = ()
+    batch_size: int = 32
+    workers: int = 2
+    seed: int = 0
+
+
+def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -> PoseModule:
+    """Train until the trainer's end and return the module, holding averaged weights if they are kept.
+
+    Goes on from ``last.ckpt`` in the folder when there is one. Raises UserError when a set is
+    smaller than a batch.
+    """
+    if len(train) < plan.batch_size:
+        raise UserError(
+            f"{len(train)} training instances do not fill a batch of {plan.batch_size}; "
+            "lower dataset.batch_size"
+        )
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    module = PoseModule(parts)
+    callbacks: list[L.Callback] = [*plan.callbacks]
+    if val is not None:
+        callbacks.append(Score(val, plan.metric))
+    # files last: they write what the others reported
+    callbacks.sort(key=lambda one: isinstance(one, Curves) + 2 * isinstance(one, Checkpoints))
+    trainer = plan.trainer(
+        callbacks=callbacks,
+        logger=list(plan.loggers) or False,
+        default_root_dir=plan.folder,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    last = plan.folder / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*`isinstance\\(treespec, LeafSpec\\)`.*")
+        trainer.fit(
+            module,
+            _loader(train, plan, shuffle=True),
+            _loader(val, plan, shuffle=False) if val is not None else None,
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return module
+
+
+def _loader(data: CropDataset, plan: Plan, *, shuffle: bool) -> DataLoader:
+    return DataLoader(
+        data,
+        batch_size=plan.batch_size if shuffle else 2 * plan.batch_size,
+        sampler=EpochSampler(len(data), seed=plan.seed, shuffle=shuffle),
+        drop_last=shuffle,
+        collate_fn=to_batch,
+        num_workers=plan.workers,
+        persistent_workers=plan.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread,
+        generator=torch.Generator().manual_seed(plan.seed),
+    )
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+    import cv2
+
+    cv2.setNumThreads(0)

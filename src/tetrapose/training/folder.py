@@ -1,0 +1,80 @@
+"""The run folder: claimed by one config, finished with a model and its card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tetrapose.data.crops import CropDataset
+from tetrapose.errors import UserError
+from tetrapose.training.module import MEAN, STD, PoseModule
+
+# settings that may differ when a run goes on: where it reads and how it is shown, not what it learns
+FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:")
+
+
+def claim(folder: Path, config: str, *, overwrite: bool = False) -> None:
+    """Write ``config.yaml`` into the folder; refuse one that holds a run with other settings.
+
+    With ``overwrite`` such a folder is emptied.
+    """
+    path = folder / "config.yaml"
+    if path.exists() and not overwrite:
+        old, new = (_fixed(text) for text in (path.read_text(encoding="utf-8"), config))
+        changed = [line.strip() for line in new if line not in old][:3]
+        if old != new:
+            raise UserError(
+                f"{folder} holds a run with other settings ({'; '.join(changed) or 'fewer'}); "
+                "choose another name=..., or overwrite=true to begin anew"
+            )
+    if overwrite and path.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(config, encoding="utf-8")
+
+
+def _fixed(config: str) -> list[str]:
+    return [line for line in config.splitlines() if not line.startswith(FREE)]
+
+
+def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[str, Any]) -> Path:
+    """Write ``model.safetensors`` with its card from the module as it stands; returns its path."""
+    from tetrapose.weights import card as cards
+
+    arguments = {k: v for k, v in config["model"].items() if not k.startswith("_")}
+    builder = config["model"]["_target_"]
+    module_name, _, function = builder.rpartition(".")
+    skeleton = module.parts.skeleton
+    card = {
+        "architecture": {
+            "builder": f"{module_name}:{function}",
+            "arguments": {"num_keypoints": len(skeleton), **arguments},
+        },
+        "skeleton": skeleton.to_dict(),
+        "codec": module.parts.codec.to_dict(),
+        "normalisation": {"mean": list(MEAN), "std": list(STD)},
+        "crop": {"padding": train_padding(config)},
+        "training": {
+            "data": config["dataset"]["train"].partition(":")[0],
+            "instances": len(train),
+            "pictures": len(train.pose_set.files),
+            "epochs": module.trainer.current_epoch,
+            "steps": module.trainer.global_step,
+            "skipped_steps": module.skipped,
+            "licence": train.pose_set.licence,
+        },
+        "scores": {
+            name: float(value)
+            for name, value in module.trainer.callback_metrics.items()
+            if name.startswith("val/")
+        },
+    }
+    path = folder / "model.safetensors"
+    cards.save(path, module.model, card)
+    return path
+
+
+def train_padding(config: dict[str, Any]) -> float:
+    """How much the box grew before it was cropped."""
+    return float(config["padding"])

@@ -1,0 +1,76 @@
+"""Starting from trained weights: what fits is taken, a head is matched by keypoint name, the rest is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from tetrapose.errors import UserError
+from tetrapose.skeletons import Skeleton
+
+
+def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list[str]:
+    """Load ``source`` (a shipped name, a .safetensors, or a run's .ckpt) into ``model``.
+
+    A tensor whose first side counts keypoints is filled row by row for the keypoints that both
+    skeletons name alike. Returns a line a thing that stayed as it was; a UserError when under half
+    of the values fit, which is another network.
+    """
+    state, theirs = _read(source)
+    own = model.state_dict()
+    fresh: list[str] = []
+    taken = 0
+    for name, tensor in own.items():
+        given = state.get(name)
+        if given is None:
+            fresh.append(f"{name} is not in the file")
+        elif given.shape == tensor.shape and (theirs is None or _same(theirs, skeleton, tensor)):
+            tensor.copy_(given)
+            taken += tensor.numel()
+        elif theirs is not None and _is_head(given, tensor, theirs, skeleton):
+            both = [(theirs.index(n), i) for i, n in enumerate(skeleton.names) if n in theirs.names]
+            for there, here in both:
+                tensor[here].copy_(given[there])
+            taken += tensor.numel()
+            fresh.append(f"{name}: {len(both)} of {len(skeleton)} keypoints known by name")
+        else:
+            fresh.append(f"{name}: {tuple(given.shape)} in the file, {tuple(tensor.shape)} here")
+    share = taken / max(sum(t.numel() for t in own.values()), 1)
+    if share < 0.5:
+        raise UserError(f"{source}: only {share:.0%} of this network's values fit; another network?")
+    unused = sorted(set(state) - set(own))
+    if unused:
+        fresh.append(f"not used: {', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}")
+    return [f"start from {source}: {line}" for line in fresh]
+
+
+def _read(source: str | Path) -> tuple[dict[str, Tensor], Skeleton | None]:
+    from tetrapose.weights import card as cards
+
+    if str(source).endswith((".ckpt", ".pth", ".pt", ".bin")):
+        checkpoint = cards.load_checkpoint(source)
+        state = checkpoint.get("state_dict", checkpoint)
+        prefix = "model."
+        inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        tensors = inner or {k: v for k, v in state.items() if isinstance(v, Tensor)}
+        return tensors, None
+    loaded = cards.load(source)
+    return dict(loaded.model.state_dict()), loaded.skeleton
+
+
+def _same(theirs: Skeleton, ours: Skeleton, tensor: Tensor) -> bool:
+    """Equal shapes are not enough for a head: its rows must mean the same keypoints."""
+    counts_keypoints = tensor.ndim > 0 and tensor.shape[0] == len(ours)
+    return theirs.names == ours.names or not counts_keypoints
+
+
+def _is_head(given: Tensor, tensor: Tensor, theirs: Skeleton, ours: Skeleton) -> bool:
+    return (
+        tensor.ndim > 0
+        and tensor.shape[0] == len(ours)
+        and given.shape[0] == len(theirs)
+        and given.shape[1:] == tensor.shape[1:]
+    )
+
+
