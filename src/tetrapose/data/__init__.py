@@ -51,7 +51,14 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
     for key in options:
         if key not in allowed:
             raise UserError(f"{spec}: {name} has no option {key!r}; it has {', '.join(allowed)}")
-    return module.read(where, split=split, **options)
+    pose_set = module.read(where, split=split, **options)
+    if not len(pose_set):
+        told = [str(problem) for problem in pose_set.problems if problem.left_out]
+        more = f"; and {len(told) - 1} more" if len(told) > 1 else ""
+        raise UserError(
+            f"{spec}: no animal left: {told[0]}{more}" if told else f"{spec}: no animals"
+        )
+    return pose_set
 
 
 def parse_spec(spec: str) -> tuple[str, str, dict[str, Any]]:

@@ -62,7 +62,7 @@ def sizes_read(pose_set: PoseSet, where: str) -> PoseSet:
             what = f"is {width}x{height}, the label file says {_size_text(told)}; kept"
             fix = "see whether the labels fit: resized or turned since it was labelled?"
             problems.append(Problem(f"{where}: picture {file}", what, fix, False))
-    pose_set = _with(replace(pose_set, sizes=sizes), tuple(problems))
+    pose_set = with_problems(replace(pose_set, sizes=sizes), tuple(problems))
     return pose_set if keep.all() else pose_set.select_images(keep)
 
 
@@ -82,7 +82,7 @@ def pictures_there(pose_set: PoseSet, where: str) -> PoseSet:
         if file in missing
     )
     keep = np.array([file not in missing for file in pose_set.files])
-    return _with(pose_set.select_images(keep), problems)
+    return with_problems(pose_set.select_images(keep), problems)
 
 
 def ids_unique(pose_set: PoseSet, where: str) -> PoseSet:
@@ -90,7 +90,7 @@ def ids_unique(pose_set: PoseSet, where: str) -> PoseSet:
     _, first = np.unique(pose_set.annotation_ids, return_index=True)
     repeated = np.ones(len(pose_set), dtype=bool)
     repeated[first] = False
-    return _without(
+    return without(
         pose_set,
         repeated,
         where,
@@ -113,7 +113,7 @@ def points_finite(pose_set: PoseSet, where: str) -> PoseSet:
             for i in np.flatnonzero(lost.any(axis=1))
         )
         visibility = np.where(lost, 0, pose_set.visibility).astype(np.uint8)
-        pose_set = _with(replace(pose_set, visibility=visibility), problems)
+        pose_set = with_problems(replace(pose_set, visibility=visibility), problems)
     keypoints = np.where(pose_set.labelled[..., None], pose_set.keypoints, np.nan)
     return replace(pose_set, keypoints=keypoints.astype(np.float32))
 
@@ -124,7 +124,7 @@ def boxes_usable(pose_set: PoseSet, where: str) -> PoseSet:
     finite = np.asarray(np.isfinite(boxes).all(axis=1))
     boxes = np.where(finite[:, None], boxes, 0.0)
     empty = np.logical_and(finite, (boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
-    size, known = _sizes(pose_set)
+    size, known = picture_sizes(pose_set)
     beyond = ((boxes[:, :2] >= size) | (boxes[:, 2:] <= -0.5)).any(axis=1)
     outside = np.logical_and(finite & known, beyond)
 
@@ -137,12 +137,12 @@ def boxes_usable(pose_set: PoseSet, where: str) -> PoseSet:
         return f"the box {shown} holds NaN or infinity"
 
     fix = "correct the box, or remove the entry"
-    return _without(pose_set, ~finite | empty | outside, where, what, fix)
+    return without(pose_set, ~finite | empty | outside, where, what, fix)
 
 
 def noted_outside(pose_set: PoseSet, where: str) -> PoseSet:
     """The same set; boxes and labelled points that leave their picture are noted as doubts."""
-    size, known = _sizes(pose_set)
+    size, known = picture_sizes(pose_set)
     boxes = pose_set.bboxes
     box_out = known & ((boxes[:, :2] < -0.5 - SLACK) | (boxes[:, 2:] > size + SLACK)).any(axis=1)
     points = pose_set.keypoints
@@ -162,27 +162,30 @@ def noted_outside(pose_set: PoseSet, where: str) -> PoseSet:
         picture = f"its picture of {_size_text(size[i])}" if known[i] else "its picture"
         what = f"{', '.join(parts)} outside {picture}; kept"
         problems.append(Problem(_entry(pose_set, where, int(i)), what, "check the label", False))
-    return _with(pose_set, tuple(problems))
+    return with_problems(pose_set, tuple(problems))
 
 
-def _sizes(pose_set: PoseSet) -> tuple[np.ndarray, np.ndarray]:
+def picture_sizes(pose_set: PoseSet) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 2) size of each instance's picture, and (N,) whether it is known."""
     size = pose_set.sizes[pose_set.image_index].astype(np.float64)
     return size, np.asarray((size > 0).all(axis=1))
 
 
-def _without(
+def without(
     pose_set: PoseSet, bad: np.ndarray, where: str, what: Callable[[int], str], fix: str
 ) -> PoseSet:
+    """Without the instances of mask ``bad`` (N,), one problem each, ``what(i)`` its words."""
     if not bad.any():
         return pose_set
     problems = tuple(
         Problem(_entry(pose_set, where, int(i)), what(i), fix)
         for i in map(int, np.flatnonzero(bad))
     )
-    return _with(pose_set.select_instances(~bad), problems)
+    return with_problems(pose_set.select_instances(~bad), problems)
 
 
-def _with(pose_set: PoseSet, problems: tuple[Problem, ...]) -> PoseSet:
+def with_problems(pose_set: PoseSet, problems: tuple[Problem, ...]) -> PoseSet:
+    """The set with further problems."""
     return replace(pose_set, problems=pose_set.problems + problems)
 
 

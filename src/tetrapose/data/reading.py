@@ -103,8 +103,8 @@ def content_groups(root: Path, files: Sequence[str]) -> np.ndarray:
 def read_split(split: Split, folder: Path) -> dict[str, Path]:
     """Picture names of one or several split files, each with the file that names it first.
 
-    One name a line, ``#`` begins a comment. A bare file name is looked for in the set's own folder,
-    when there is none where the program runs.
+    One name a line; a line that begins with ``#`` is a comment. A bare file name is looked for in
+    the set's own folder, when there is none where the program runs.
     """
     names: dict[str, Path] = {}
     for one in [split] if isinstance(split, (str, Path)) else split:
@@ -112,7 +112,9 @@ def read_split(split: Split, folder: Path) -> dict[str, Path]:
         if not path.exists() and not path.is_absolute() and (folder / path).exists():
             path = folder / path
         for line in _split_text(path, folder).splitlines():
-            name = line.split("#", 1)[0].strip().replace("\\", "/").removeprefix("./")
+            name = (
+                "" if line.startswith("#") else line.strip().replace("\\", "/").removeprefix("./")
+            )
             if name:
                 names.setdefault(name, path)
     return names
@@ -161,6 +163,17 @@ def apply_split(pose_set: PoseSet, names: dict[str, Path]) -> PoseSet:
     return replace(chosen, problems=pose_set.problems + tuple(problems))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, its folder made where it is missing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
 Columns = dict[str, Any]
 
 
@@ -169,6 +182,7 @@ def build_columns(
     build: Callable[[Sequence[Any]], Columns],
     fault: Callable[[Any], str | None],
     where: str,
+    kind: str = "annotation",
 ) -> tuple[Columns, np.ndarray, list[Problem]]:
     """Columns of all readable entries, the indices (n,) of those, and a problem for each other.
 
@@ -186,7 +200,7 @@ def build_columns(
         if what is None:
             good.append(index)
         else:
-            named = f"{where}: {_entry_name(entry, index)}"
+            named = f"{where}: {_entry_name(entry, index, kind)}"
             problems.append(Problem(named, what, "correct or remove the entry"))
     return build([entries[i] for i in good]), np.array(good, dtype=np.int64), problems
 
@@ -210,6 +224,6 @@ def _judge(
     return what
 
 
-def _entry_name(entry: Any, index: int) -> str:
+def _entry_name(entry: Any, index: int, kind: str) -> str:
     has_id = isinstance(entry, dict) and isinstance(entry.get("id"), (int, str))
-    return f"annotation {entry['id']}" if has_id else f"annotation number {index + 1}"
+    return f"{kind} {entry['id']}" if has_id else f"{kind} number {index + 1}"
