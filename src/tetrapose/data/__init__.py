@@ -7,9 +7,10 @@ import inspect
 import re
 from difflib import get_close_matches
 from importlib import resources
+from types import ModuleType
 from typing import Any
 
-from tetrapose.data.reading import Split
+from tetrapose.data.reading import About, Split
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 
@@ -43,7 +44,7 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
     raises UserError.
     """
     name, where, given = parse_spec(spec)
-    module = importlib.import_module(f"tetrapose.data.{name}")
+    module = _module(name)
     allowed = [
         key for key in inspect.signature(module.read).parameters if key not in ("root", "split")
     ]
@@ -64,12 +65,9 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
 def parse_spec(spec: str) -> tuple[str, str, dict[str, Any]]:
     """``"coco:a.json,boxes=xyxy"`` -> ("coco", "a.json", {"boxes": "xyxy"})."""
     name, colon, rest = spec.partition(":")
-    names = available()
     if not colon or not rest:
-        raise UserError(f"{spec!r}: a set is written NAME:FOLDER, with NAME {', '.join(names)}")
-    if name not in names:
-        near = get_close_matches(name, names, n=1) or names
-        raise UserError(f"{spec!r}: no format {name!r}; there are: {', '.join(near)}")
+        shown = ", ".join(available())
+        raise UserError(f"{spec!r}: a set is written NAME:FOLDER, with NAME one of {shown}")
     where, *pairs = re.split(r",(?=\w+=)", rest)
     plain = {"true": True, "false": False}
     options: dict[str, Any] = {}
@@ -77,3 +75,16 @@ def parse_spec(spec: str) -> tuple[str, str, dict[str, Any]]:
         key, _, value = pair.partition("=")
         options[key] = plain.get(value.lower(), value)
     return name, where, options
+
+
+def about(name: str) -> About:
+    """Origin, licence, layout and traps of a format."""
+    return _module(name).ABOUT
+
+
+def _module(name: str) -> ModuleType:
+    names = available()
+    if name not in names:
+        near = get_close_matches(name, names, n=1) or names
+        raise UserError(f"no data format {name!r}; there is {', '.join(near)}")
+    return importlib.import_module(f"tetrapose.data.{name}")
