@@ -32,7 +32,7 @@ NETWORKS = {
 }
 LIGHT = ("small", "hrnet_w32", "resnet_18", "resnet_50")  # one of each kind of block
 
-# At 17 keypoints: parameters, and the start of the sha256 of the authors' state_dict written as lines
+# At 17 keypoints: parameters, and the start of the sha256 of their state_dict written as lines
 # of "name [shape]" in order; taken by running their code (see the module's docstring).
 PUBLISHED = {
     "hrnet_w32": (28_536_113, "33d183da9806e2ce"),

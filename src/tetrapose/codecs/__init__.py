@@ -12,6 +12,7 @@ from tetrapose.codecs.heatmap import Heatmap
 
 class Codec(Protocol):
     """The four verbs; ``encode`` gives what a perfect network would put out."""
+
     # ruff: noqa: D102 - the verbs are described where they are built
 
     @property
@@ -34,8 +35,7 @@ def from_dict(values: dict[str, Any]) -> Codec:
     kind = values.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"unknown codec {kind!r}; there are: {', '.join(KINDS)}")
-    values["input_size"] = tuple(values["input_size"])
     try:
         return KINDS[kind](**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"codec {kind!r}: {error}") from None

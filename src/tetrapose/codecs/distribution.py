@@ -3,8 +3,8 @@
 Against squared error on heatmaps it learns much faster from few pictures, since a target is never
 drowned by its empty surroundings; and a cell's probability can be trusted, so the score (the mass
 near the peak) is a probability as well.
-Source: the heatmap as a softmax is in Nibali et al., DSNT (arXiv 1801.07372); cross-entropy against a
-Gaussian target is the plain maximum-likelihood form of it.
+Source: the heatmap as a softmax is in Nibali et al., DSNT (arXiv 1801.07372); cross-entropy against
+a Gaussian target is the plain maximum-likelihood form of it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tetrapose.codecs.checks import demand_grid
 from tetrapose.codecs.gaussian import draw_gaussians
-from tetrapose.codecs.peaks import DECODERS, Decoder, find_peaks
+from tetrapose.codecs.peaks import Decoder, find_peaks
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Codec of a softmax over cells; fields as in ``Heatmap``. ``reach`` (in sigmas) bounds the score's disc."""
+    """Codec of a softmax over cells; fields as in ``Heatmap``.
+
+    ``reach``, in sigmas, is the radius of the disc whose mass is the score.
+    """
 
     num_keypoints: int
     input_size: tuple[int, int] = (192, 192)
@@ -32,10 +36,9 @@ class Distribution:
     reach: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {self.decoder!r}")
-        if any(side % self.stride for side in self.input_size):
-            raise ValueError(f"input {self.input_size} is no multiple of the stride {self.stride}")
+        demand_grid(self)
+        if not isinstance(self.reach, int | float) or not 0 < self.reach < float("inf"):
+            raise ValueError(f"reach must be a number above 0, not {self.reach!r}")
 
     @property
     def map_size(self) -> tuple[int, int]:
@@ -43,7 +46,7 @@ class Distribution:
         return self.input_size[0] // self.stride, self.input_size[1] // self.stride
 
     def encode(self, keypoints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) up to a constant, and weights (B, K).
+        """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) but for a constant, weights (B, K).
 
         A point that is NaN, or that lies outside the crop, gets zeros and weight 0: what lies
         outside has no cell.
@@ -57,21 +60,21 @@ class Distribution:
         return maps.clamp_min(1e-12).log() * (weights > 0)[..., None, None], weights
 
     def loss(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        """Kullback-Leibler divergence from target to output in nats, mean over the points that count."""
+        """Kullback-Leibler divergence from target to output in nats, mean over weighted points."""
         wanted = target.flatten(2).log_softmax(-1)
         given = output.float().flatten(2).log_softmax(-1)
         error = (wanted.exp() * (wanted - given)).sum(-1)
         return (error * weights).sum() / weights.sum().clamp_min(1e-6)
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, K, h, w) -> points (B, K, 2) in crop pixels and the mass near each, in 0..1."""
+        """Logits (B, K, h, w) -> points (B, K, 2) in crop pixels, the mass near each in 0..1."""
         output = torch.nan_to_num(output.float(), nan=0.0, posinf=50.0, neginf=-50.0)
         chances = output.flatten(2).softmax(-1).reshape(output.shape)
         cells, _ = find_peaks(chances, self.decoder, blur_kernel=self.blur_kernel)
         return (cells + 0.5) * self.stride - 0.5, self._mass_near(chances, cells)
 
     def mirror(self, output: Tensor, flip_indices: Tensor) -> Tensor:
-        """What a perfect network puts out for the mirrored crop: maps turned, left and right exchanged."""
+        """The perfect output for the mirrored crop: maps turned, left and right exchanged."""
         return output.flip(-1)[:, flip_indices]
 
     def _mass_near(self, chances: Tensor, cells: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class Distribution:
         squared = down[..., :, None] ** 2 + across[..., None, :] ** 2
         near = squared <= (self.reach * self.sigma) ** 2
         mass = (chances * near).sum((-2, -1))
-        # even a perfect output spreads like the target: its share inside the disc is the most there is
+        # even a perfect output spreads like the target: its share in the disc is the most there is
         most = 1 - torch.exp(torch.tensor(-(self.reach**2) / 2))
         return (mass / most).clamp(0, 1)
 

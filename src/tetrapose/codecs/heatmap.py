@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tetrapose.codecs.checks import demand_grid
 from tetrapose.codecs.gaussian import draw_gaussians
-from tetrapose.codecs.peaks import DECODERS, Decoder, find_peaks
+from tetrapose.codecs.peaks import Decoder, find_peaks
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,7 @@ class Heatmap:
     blur_kernel: int = 11
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {self.decoder!r}")
-        if any(side % self.stride for side in self.input_size):
-            raise ValueError(f"input {self.input_size} is no multiple of the stride {self.stride}")
+        demand_grid(self)
 
     @property
     def map_size(self) -> tuple[int, int]:
@@ -67,7 +65,7 @@ class Heatmap:
         return (cells + 0.5) * self.stride - 0.5, values.clamp(0, 1)
 
     def mirror(self, output: Tensor, flip_indices: Tensor) -> Tensor:
-        """What a perfect network puts out for the mirrored crop: maps turned, left and right exchanged."""
+        """The perfect output for the mirrored crop: maps turned, left and right exchanged."""
         return output.flip(-1)[:, flip_indices]
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,9 +15,9 @@ DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark")
 def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tuple[Tensor, Tensor]:
     """Maps (B, K, h, w), larger is likelier -> cells (B, K, 2) x, y and their values (B, K).
 
-    ``argmax`` gives whole cells; ``shift`` moves a quarter cell towards the larger neighbour on each
-    axis (Newell et al. 2016); ``dark`` takes the Taylor step of ``dark_refine``, for which maps must
-    not be negative at their peak. Maps that are not finite are read as 0.
+    ``argmax`` gives whole cells; ``shift`` moves a quarter cell towards the larger neighbour on
+    each axis (Newell et al. 2016); ``dark`` takes the Taylor step of ``dark_refine``, for which maps
+    must not be negative at their peak. Values that are not finite are read as 0.
     """
     maps = torch.nan_to_num(maps.float(), nan=0.0, posinf=0.0, neginf=0.0)
     b, k, _, w = maps.shape
@@ -35,11 +35,11 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
 def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor:
     """Sub-cell peaks: blur, logarithm, one Newton step from the arg-max.
 
-    A Gaussian's logarithm is a parabola, so for it the step is exact. Peaks within one cell of the
-    border, and those where the curvature does not describe a maximum, stay where they are; no step
+    A Gaussian's logarithm is a parabola, so for it the step is exact. Peaks within one cell of
+    the border, and those where the curvature does not describe a maximum, stay where they are; no step
     is longer than one blur radius.
-    Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020, eq. 7-9; constants
-    as in its code (lib/core/inference.py): derivative stencils over 1 and 2 cells, floor 1e-10.
+    Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020, eq. 7-9;
+    constants as in its code (lib/core/inference.py): stencils over 1 and 2 cells, floor 1e-10.
     """
     if maps.numel() == 0:
         return cells
