@@ -63,7 +63,9 @@ def compose(overrides: list[str]) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         text = str(cause).split("\n\n")[0].replace("\n", " ")
-        raise UserError(f"{' '.join(text.split())} (tetrapose train --list shows groups)") from error
+        raise UserError(
+            f"{' '.join(text.split())} (tetrapose train --list shows groups)"
+        ) from error
     return config
 
 

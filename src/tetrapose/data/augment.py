@@ -16,7 +16,7 @@ from tetrapose.skeletons import Skeleton
 
 @dataclass(frozen=True)
 class Region:
-    """What to crop: center (2,) and size (2,) in picture pixels, rotation in degrees, mirrored or not."""
+    """What to crop: center, size (2,) in picture pixels, rotation in degrees, mirrored or not."""
 
     center: np.ndarray
     size: np.ndarray

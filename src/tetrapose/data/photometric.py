@@ -1,7 +1,7 @@
 """Changes of colour for a whole batch on the device: (B, 3, H, W) float 0..1 in and out.
 
-Each is a frozen dataclass called as ``change(images, generator)``; the generator lives on the CPU so
-that draws are the same on every device, and every picture draws its own numbers.
+Each is a frozen dataclass called as ``change(images, generator)``; the generator lives on the CPU
+so that draws are the same on every device, and every picture draws its own numbers.
 """
 
 from __future__ import annotations

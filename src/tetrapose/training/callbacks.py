@@ -1,10 +1,11 @@
-"""What happens around the steps: scores and curves, checkpoints that survive a kill, a progress line."""
+"""What happens around the steps: scores, curves, checkpoints that survive a kill."""
 
 from __future__ import annotations
 
 import csv
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ Metric = Callable[[PoseSet, np.ndarray, np.ndarray], dict[str, float]]
 
 
 class Score(Callback):
-    """After each validation: points back to picture pixels, ``metric`` over the whole set, logged as val/*."""
+    """After each validation ``metric`` over the whole set, in picture pixels, logged as val/*."""
 
     def __init__(self, dataset: CropDataset, metric: Metric) -> None:
         self.dataset, self.metric = dataset, metric
@@ -52,7 +53,7 @@ class Score(Callback):
 
 
 class Curves(Callback):
-    """``curves.csv`` and ``curves.png`` in the run folder, a row a validated epoch; resumed runs go on."""
+    """``curves.csv`` and ``curves.png`` in the run folder, a row an epoch; resumed runs go on."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -76,6 +77,8 @@ class Curves(Callback):
             values = {k: v for k, v in values.items() if not k.startswith("val/")}
         self.rows.append({**row, **values})
         self.write()
+        if validated and not (trainer.current_epoch + 1) % period:
+            print(_line(self.rows[-1], trainer.max_epochs or 0), file=sys.stderr)
 
     def write(self) -> None:
         """Write the curve as it stands."""
@@ -100,7 +103,7 @@ class Curves(Callback):
 
 
 class Checkpoints(Callback):
-    """``last.ckpt`` after every epoch and ``best.ckpt`` by ``monitor``, each written beside and renamed.
+    """``last.ckpt`` every few epochs and ``best.ckpt`` by ``monitor``, written beside and renamed.
 
     A kill at any moment leaves the last whole file. ``monitor`` "" keeps no best.
     """
@@ -119,13 +122,13 @@ class Checkpoints(Callback):
         """Save what is due."""
         epoch = trainer.current_epoch + 1
         period = trainer.check_val_every_n_epoch or 1
-        value = trainer.callback_metrics.get(self.monitor) if self.monitor else None
+        value = math.nan  # no figure is better than this
+        if self.monitor in trainer.callback_metrics and epoch % period == 0:
+            value = self.sign * float(trainer.callback_metrics[self.monitor])
         last = epoch == trainer.max_epochs or trainer.should_stop
-        better = (
-            value is not None and epoch % period == 0 and self.sign * float(value) > self.best
-        )
+        better = value > self.best
         if better:
-            self.best, self.best_epoch = self.sign * float(value), epoch
+            self.best, self.best_epoch = value, epoch
         if not (better or last or epoch % self.every == 0):
             return
         temporary = self.folder / "last.ckpt.part"
@@ -145,6 +148,17 @@ class Checkpoints(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The best so far comes back."""
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """One validated epoch in words, for runs that nobody watches."""
+    minutes, seconds = divmod(int(row["seconds"]), 60)
+    figures = [f"{key.split('/')[1]} {row[key]:.3f}" for key in row if key.startswith("val/")]
+    loss = f"{row['train/loss']:.3f}" if "train/loss" in row else "none"
+    return (
+        f"epoch {int(row['epoch'])}/{epochs} {minutes}:{seconds:02d} "
+        f"loss {loss}; validation: {', '.join(figures)}"
+    )
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,17 @@ from tetrapose.data.crops import CropDataset, EpochSampler, to_batch
 from tetrapose.errors import UserError
 from tetrapose.training.callbacks import Checkpoints, Curves, Metric, Score
 from tetrapose.training.module import Parts, PoseModule
+
+# said by Lightning at every run of ours, and answered elsewhere
+HARMLESS = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*`weights_only` was not set.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    # a step that is skipped for not being finite leaves the schedule one step ahead, on purpose
+    ".*lr_scheduler.step.*before.*optimizer.step.*",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Plan:
 
 
 def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -> PoseModule:
-    """Train until the trainer's end and return the module, holding averaged weights if they are kept.
+    """Train to the trainer's end; the module returned holds averaged weights where they are kept.
 
     Goes on from ``last.ckpt`` in the folder when there is one. Raises UserError when a set is
     smaller than a batch.
@@ -51,7 +63,7 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
         callbacks.append(Score(val, plan.metric))
     # files last: they write what the others reported
     callbacks.sort(key=lambda one: isinstance(one, Curves) + 2 * isinstance(one, Checkpoints))
-    trainer = plan.trainer(
+    trainer = _quiet(plan.trainer)(
         callbacks=callbacks,
         logger=list(plan.loggers) or False,
         default_root_dir=plan.folder,
@@ -60,8 +72,8 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
     )
     last = plan.folder / "last.ckpt"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*`isinstance\\(treespec, LeafSpec\\)`.*")
+        for known in HARMLESS:
+            warnings.filterwarnings("ignore", known)
         trainer.fit(
             module,
             _loader(train, plan, shuffle=True),
@@ -72,6 +84,13 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
     if trainer.interrupted:
         raise KeyboardInterrupt
     return module
+
+
+def _quiet(make: Callable[..., L.Trainer]) -> Callable[..., L.Trainer]:
+    """Without Lightning's notes on hardware and products: our own lines say what a user needs."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return make
 
 
 def _loader(data: CropDataset, plan: Plan, *, shuffle: bool) -> DataLoader:

@@ -10,7 +10,7 @@ from tetrapose.data.crops import CropDataset
 from tetrapose.errors import UserError
 from tetrapose.training.module import MEAN, STD, PoseModule
 
-# settings that may differ when a run goes on: where it reads and how it is shown, not what it learns
+# what may differ when a run goes on: where it reads and how it is shown, not what it learns
 FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:")
 
 

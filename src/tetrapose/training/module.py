@@ -42,11 +42,14 @@ class Parts:
 
 
 class PoseModule(L.LightningModule):
-    """Supervised training of a top-down network: encode on the device, loss, skip what is not finite."""
+    """Supervised training: encode on the device, loss, skip what is not finite."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.model = parts.model.to(memory_format=torch.channels_last)
+        self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)

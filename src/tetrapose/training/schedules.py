@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 def warmup_cosine(
     optimizer: Optimizer, total_steps: int, *, warmup: float = 0.03, floor: float = 0.01
 ) -> LambdaLR:
-    """Linear rise over a share ``warmup`` of the run, then half a cosine down to ``floor`` of the peak."""
+    """Linear rise over a share ``warmup`` of the run, then half a cosine to ``floor`` times it."""
     rise = max(int(total_steps * warmup), 1)
 
     def factor(step: int) -> float:

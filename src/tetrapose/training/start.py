@@ -1,4 +1,4 @@
-"""Starting from trained weights: what fits is taken, a head is matched by keypoint name, the rest is told."""
+"""Starting from trained weights: what fits is taken, heads by keypoint name, the rest is told."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
             fresh.append(f"{name}: {tuple(given.shape)} in the file, {tuple(tensor.shape)} here")
     share = taken / max(sum(t.numel() for t in own.values()), 1)
     if share < 0.5:
-        raise UserError(f"{source}: only {share:.0%} of this network's values fit; another network?")
+        raise UserError(
+            f"{source}: only {share:.0%} of this network's values fit; another network?"
+        )
     unused = sorted(set(state) - set(own))
     if unused:
         fresh.append(f"not used: {', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}")
@@ -72,5 +74,3 @@ def _is_head(given: Tensor, tensor: Tensor, theirs: Skeleton, ours: Skeleton) ->
         and given.shape[0] == len(theirs)
         and given.shape[1:] == tensor.shape[1:]
     )
-
-
