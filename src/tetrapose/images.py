@@ -72,7 +72,7 @@ def _decode(path: Path, least: int | None) -> tuple[np.ndarray, tuple[int, int]]
                 image = _reduced(image, step)
         upright = ImageOps.exif_transpose(image)
         swapped = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        pixels = _to_rgb(upright)
+        pixels = to_rgb(upright)
     return pixels, ((height, width) if swapped else (width, height))
 
 
@@ -93,7 +93,8 @@ def _reduced(image: Image.Image, step: int) -> Image.Image:
     )
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 RGB of an open picture of any mode, as it lies (EXIF not applied)."""
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
         values = np.asarray(image, dtype=np.float64)
         top = (
