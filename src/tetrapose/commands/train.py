@@ -54,7 +54,7 @@ def compose(overrides: list[str]) -> Any:
 
     try:
         with initialize_config_module("tetrapose.configs", version_base="1.3"):
-            config = hydra_compose("train", overrides=overrides)
+            config = hydra_compose("train", overrides=[_quoted(one) for one in overrides])
         OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -67,6 +67,22 @@ def compose(overrides: list[str]) -> Any:
             f"{' '.join(text.split())} (tetrapose train --list shows groups)"
         ) from error
     return config
+
+
+def _quoted(override: str) -> str:
+    """A path needs no quotes: a value outside Hydra's grammar is taken as the text that it is."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, equals, value = override.partition("=")
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        parsed = None
+    if not equals or (parsed is not None and not parsed.is_sweep_override()):
+        return override
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _groups() -> dict[str, list[str]]:
