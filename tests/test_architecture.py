@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 
 WORDS = {"errors", "skeletons", "structures", "geometry", "images"}
 SKILLS = {"data", "synth", "codecs", "models", "evaluation", "render"}
-ASSEMBLIES = {"weights", "training", "inference"}
+ASSEMBLIES = {"weights", "training", "inference", "reports"}
 
 ROOMS: dict[str, set[str]] = {
     # level 0, words: nothing above numpy
@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "weights": WORDS | SKILLS,
     "training": WORDS | SKILLS | {"weights"},
     "inference": WORDS | SKILLS | {"weights"},
+    "reports": WORDS | SKILLS,
     # doors; configs are the command line's and nobody else's
     "configs": WORDS | SKILLS | ASSEMBLIES,
     "commands": WORDS | SKILLS | ASSEMBLIES | {"configs"},
@@ -45,7 +46,7 @@ ONLY_IN = {"hydra": DOORS, "omegaconf": DOORS, "argparse": {"commands", "cli"}}
 # Beside a CPU torch or a current NumPy these do not import, or not at all.
 NEVER = {"torchvision", "timm", "mmcv", "mmpose", "xtcocotools"}
 TORCH = {"torch", "lightning", "torchmetrics"}
-WITHOUT_TORCH = WORDS | {"synth", "evaluation", "render"}
+WITHOUT_TORCH = WORDS | {"synth", "evaluation", "render", "reports"}
 
 MOST_LINES = 400
 MOST_ARGUMENTS = 8

@@ -132,7 +132,7 @@ DEFINITIONS: dict[str, Definition] = {
         differs="measured in pixels of the picture (see keypoint_diagonal_square)",
     ),
     "keypoint_diagonal_square": Definition(
-        length="as keypoint_diagonal, the picture stretched to a square",
+        length="diagonal of the box that the points span in the picture stretched to a square",
         counts="labelled points of pictures of known size, hidden ones too",
         mean="points",
         source="the frame in which that repository calls its metric",

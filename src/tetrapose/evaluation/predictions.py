@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tetrapose.evaluation import oks
 from tetrapose.evaluation.pck import Pairs
 from tetrapose.evaluation.protocols import SCORE_FLOOR
+from tetrapose.skeletons import Skeleton
 from tetrapose.structures import PoseSet
 
 
@@ -111,4 +112,51 @@ def in_given_boxes(
         image=pose_set.image_index[rows],
         species=pose_set.species[rows],
         instance=rows,
+    )
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the points of one skeleton lie on another: by equal names.
+
+    ``source`` (T,) is the place in the source of each target point, -1 for none; ``left_out`` names
+    the target's points that the source lacks; ``moved`` those whose site on the body is told in
+    other words, so that they may not mean the same place.
+    """
+
+    source: np.ndarray
+    left_out: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+def by_name(source: Skeleton, target: Skeleton) -> Naming:
+    """Match two skeletons by keypoint name."""
+    place = {name: index for index, name in enumerate(source.names)}
+    found = np.array([place.get(name, -1) for name in target.names], dtype=np.int64)
+    sites = {point.name: point.site for point in source.keypoints}
+    return Naming(
+        source=found,
+        left_out=tuple(name for name in target.names if name not in place),
+        moved=tuple(
+            f"{point.name} ({sites[point.name]} for the model, {point.site} in the set)"
+            for point in target.keypoints
+            if sites.get(point.name, point.site) != point.site
+        ),
+    )
+
+
+def renamed(values: np.ndarray, naming: Naming, *, empty: float) -> np.ndarray:
+    """(N, S, ...) in the source's order -> (N, T, ...) in the target's, ``empty`` where lacking."""
+    out = values[:, np.maximum(naming.source, 0)].astype(np.float64)
+    out[:, naming.source < 0] = empty
+    return out
+
+
+def without(pose_set: PoseSet, naming: Naming) -> PoseSet:
+    """The set with the points that the source lacks taken for not labelled."""
+    lacking = naming.source < 0
+    return replace(
+        pose_set,
+        visibility=np.where(lacking, 0, pose_set.visibility).astype(pose_set.visibility.dtype),
+        keypoints=np.where(lacking[:, None], np.nan, pose_set.keypoints),
     )

@@ -52,7 +52,7 @@ def from_results(
         raise UserError(
             f"{where}: COCO results are a list of entries, not {type(entries).__name__}"
         )
-    blind = len(pose_set.species_names) > 1 and len(_categories_in(entries)) <= 1
+    blind = len(np.unique(pose_set.species)) > 1 and len(_categories_in(entries)) <= 1
     finder = _Finder.of(pose_set, {} if blind else categories)
     rows, problems = [], []
     for number, entry in enumerate(entries):

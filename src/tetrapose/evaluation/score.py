@@ -18,10 +18,10 @@ def score(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> dict[
     """The result as plain values, ready for JSON.
 
     Keys: COCO's ten figures; ``pck`` by definition and threshold, each by its own mean, and
-    ``pck_by_mean`` by all three (definitions that need the pictures' sizes only where known); ``nme``, ``oks`` (mean over instances) and ``swap_rate`` (share of
-    sided points nearer to their partner's truth); ``per_keypoint``, ``per_species``, ``protocol``
-    and ``counts``. COCO's -1 stands where no instance counts; None where a mean has nothing to run
-    over.
+    ``pck_by_mean`` by all three (the definition that needs pictures' sizes only where one is
+    known); ``nme``, ``oks`` (mean over instances) and ``swap_rate`` (share of sided points nearer
+    to their partner's truth); ``per_keypoint``, ``per_species``, ``protocol`` and ``counts``.
+    COCO's -1 stands where no instance counts; None where a mean has nothing to run over.
     """
     sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
     labels, found = truth_of(truth), detections_of(predictions, truth)
