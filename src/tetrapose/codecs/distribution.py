@@ -46,7 +46,7 @@ class Distribution:
         return self.input_size[0] // self.stride, self.input_size[1] // self.stride
 
     def encode(self, keypoints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) but for a constant, weights (B, K).
+        """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) to a constant, weights (B, K).
 
         A point that is NaN, or that lies outside the crop, gets zeros and weight 0: what lies
         outside has no cell.
