@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tetrapose import skeletons
 from tetrapose.cli import build_parser
+from tetrapose.commands.train import compose
+from tetrapose.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")])
@@ -21,6 +26,12 @@ OURS = re.compile(
 )
 MADE_BY_USE = {"demo_out", "runs"}
 
+READ = {  # what each kind of block must survive; each raises SyntaxError or ValueError
+    "python": lambda body: compile(body, "document", "exec"),
+    "json": json.loads,
+    "yaml": lambda body: skeletons.from_dict(yaml.safe_load(body)),
+}
+
 
 def faults(text: str, folder: Path) -> list[str]:
     """What a document with that text, lying in ``folder``, shows wrongly."""
@@ -31,8 +42,11 @@ def faults(text: str, folder: Path) -> list[str]:
     for language, body in blocks:
         if language in ("sh", "console", "bash"):
             commands += body.replace("\\\n", " ").splitlines()
-        elif language == "python":
-            found += python_faults(body)
+        elif language in READ:
+            try:
+                READ[language](body)
+            except (SyntaxError, ValueError) as error:
+                found.append(f"{language}: {error}")
     return found + [fault for command in commands for fault in command_faults(command)]
 
 
@@ -60,14 +74,6 @@ def slug(heading: str) -> str:
 def file_faults(prose: str) -> list[str]:
     names = [code for code in CODE.findall(prose) if OURS.match(code)]
     return [f"{name}: no such file" for name in names if not (ROOT / name).exists()]
-
-
-def python_faults(body: str) -> list[str]:
-    try:
-        compile(body, "document", "exec")
-    except SyntaxError as error:
-        return [f"Python: {error}"]
-    return []
 
 
 def command_faults(line: str) -> list[str]:
@@ -99,10 +105,14 @@ def command_faults(line: str) -> list[str]:
 
 def parse_faults(line: str, words: list[str]) -> list[str]:
     try:
-        build_parser().parse_args(words)
+        args = build_parser().parse_args(words)
+        if args.command == "train" and not args.list:
+            compose(args.overrides)
     except SystemExit as left:
         if left.code:
             return [f"{line}: the command line refuses it"]
+    except UserError as error:
+        return [f"{line}: {error}"]
     return []
 
 
@@ -126,7 +136,11 @@ def test_a_document_shows_what_exists(path):
         "or `tetrapose info --jsn`",
         "```sh\nmake coffee\n```",
         "```sh\npython benchmarks/nowhere.py\n```",
+        "```sh\ntetrapose train dataset.root=DIR model=nowhere\n```",
+        "```sh\ntetrapose train dataset.root=DIR trainer=default \\\n  lerning_rate=1\n```",
         "```python\nimport tetrapose as\n```",
+        "```json\n{1: 2}\n```",
+        "```yaml\nname: nobody\n```",
     ],
 )
 def test_a_planted_fault_is_seen(text):
