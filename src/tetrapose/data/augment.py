@@ -98,8 +98,8 @@ class HalfBody:
         if chosen is None:
             return region
         box = geometry.points_box(labels.keypoints[chosen][None])[0]
-        side = max(box[2] - box[0], box[3] - box[1], 0.2 * float(region.size.max()))
         aspect = region.size[0] / region.size[1]
-        height = side * self.padding
+        tall = max(box[3] - box[1], (box[2] - box[0]) / aspect, 0.2 * region.size[1])
+        height = float(tall) * self.padding
         center = (box[:2] + box[2:]) / 2
         return replace(region, center=center, size=np.array([height * aspect, height]))
