@@ -230,6 +230,7 @@ def test_faulty_results_are_left_out_with_status_1(labels, tmp_path, capsys):
         (["--labels-only"], "--labels-only goes with --predictions"),
         (["--predictions", "absent.json"], "absent.json: no such file"),
         (["--json", "/proc/none/r.json"], "/proc/none/r.json: cannot be written"),
+        (["--model", "m.safetensors", "--json", "./m.json"], "./m.json: is the model's own card"),
     ],
 )
 def test_wrong_use_is_told_before_any_work(labels, fake, capsys, options, words):

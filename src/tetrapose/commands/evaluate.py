@@ -55,12 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, write."""
+    from pathlib import Path
+
     from tetrapose.data import open_set
     from tetrapose.errors import UserError
     from tetrapose.evaluation.protocols import protocol, sigmas_of
     from tetrapose.evaluation.score import score
 
     _can_be_written(args.json, args.html)
+    if args.json and Path(args.json).resolve() == Path(args.model).with_suffix(".json").resolve():
+        raise UserError(f"{args.json}: is the model's own card; write the result elsewhere")
     rules = protocol(args.protocol, sigmas=args.sigmas)
     if args.labels_only and not args.predictions:
         raise UserError("--labels-only goes with --predictions: a model has to see the pictures")
