@@ -1,0 +1,398 @@
+"""Every odd picture is read as it is shown, or refused in one line that names it."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from tetrapose import geometry, images
+from tetrapose.images import ImageError
+
+
+def scene(width: int = 90, height: int = 60) -> Image.Image:
+    """A soft picture without symmetry, kind to JPEG."""
+    rows, columns = np.mgrid[:height, :width]
+    red = 255 * columns / width
+    green = 255 * rows / height
+    blue = 128 + 100 * np.sin(columns / 9) * np.cos(rows / 13)
+    return Image.fromarray(np.stack([red, green, blue], -1).astype(np.uint8))
+
+
+def truth(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("RGB"))
+
+
+def close(pixels: np.ndarray, expected: np.ndarray, tolerance: float = 4) -> bool:
+    """Equal up to what a lossy format changes."""
+    assert pixels.shape == expected.shape
+    assert pixels.dtype == np.uint8
+    return float(np.abs(pixels.astype(int) - expected.astype(int)).mean()) < tolerance
+
+
+_TO_LAB = ImageCms.buildTransform(
+    ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+)
+
+
+# --- formats and modes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_every_suffix_is_read(tmp_path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    scene().save(path)
+    pixels, size = images.read_image(path)
+    assert size == (90, 60) == images.read_size(path)
+    assert close(pixels, truth(scene()), 25 if suffix == ".gif" else 4)
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+
+
+def test_the_quick_way_gives_pillows_pixels(tmp_path):
+    for mode in ("RGB", "L"):
+        for progressive in (False, True):
+            path = tmp_path / "picture.jpg"
+            scene(91, 61).convert(mode).save(path, quality=80, progressive=progressive)
+            with Image.open(path) as picture:
+                expected = truth(picture)
+            np.testing.assert_array_equal(images.read_image(path)[0], expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "LAB"])
+def test_other_colour_modes_become_rgb(tmp_path, mode):
+    path = tmp_path / ("picture.tif" if mode in ("CMYK", "YCbCr", "LAB") else "picture.png")
+    converted = scene().convert("RGB" if mode == "LAB" else mode)
+    if mode == "LAB":
+        converted = ImageCms.applyTransform(converted, _TO_LAB)
+    converted.save(path)
+    expected = truth(scene()) if mode == "LAB" else truth(converted)
+    assert close(images.read_image(path)[0], expected)
+
+
+def test_cmyk_jpeg(tmp_path):
+    path = tmp_path / "print.jpg"
+    scene().convert("CMYK").save(path)
+    assert close(images.read_image(path)[0], truth(scene()), 12)
+    assert images.read_image(path, least=8)[1] == (90, 60)
+
+
+@pytest.mark.parametrize("top, shown", [(65535, 255), (32768, 128), (255, 255), (200, 200), (0, 0)])
+def test_sixteen_bit_grey(tmp_path, top, shown):
+    values = np.zeros((6, 8), np.uint16)
+    values[2, 3] = top
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), values)
+    pixels, _ = images.read_image(path)
+    assert pixels[2, 3].tolist() == [shown] * 3
+    assert pixels.sum() == 3 * shown
+
+
+def test_sixteen_bit_colour(tmp_path):
+    values = (np.random.default_rng(0).integers(0, 65536, (6, 8, 3))).astype(np.uint16)
+    for name in ("deep.png", "deep.tiff"):
+        cv2.imwrite(str(tmp_path / name), values)
+        pixels, _ = images.read_image(tmp_path / name)
+        assert np.abs(pixels[..., ::-1].astype(int) - values / 257).max() <= 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+def test_float_pictures(tmp_path, scale):
+    values = np.linspace(0, scale, 12, dtype=np.float32).reshape(3, 4)
+    values[0, 1] = np.nan
+    Image.fromarray(values).save(tmp_path / "float.tiff")
+    pixels, _ = images.read_image(tmp_path / "float.tiff")
+    assert pixels[-1, -1].tolist() == [255] * 3
+    assert pixels[0, 1].tolist() == [0] * 3
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    layer = scene().convert("RGBA")
+    layer.putalpha(Image.linear_gradient("L").resize(layer.size))
+    layer.save(tmp_path / "layer.png")
+    pixels, _ = images.read_image(tmp_path / "layer.png")
+    assert pixels[0].min() > 245  # clear at the top
+    assert close(pixels[-1:], truth(scene())[-1:], 3)  # opaque at the bottom
+
+
+@pytest.mark.parametrize("clear", [0, bytes([0, 255, 128, 255])])
+def test_palette_with_transparency(tmp_path, clear):
+    picture = Image.new("P", (4, 1))
+    picture.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+    picture.putdata([0, 1, 2, 3])
+    picture.save(tmp_path / "palette.png", transparency=clear)
+    pixels, _ = images.read_image(tmp_path / "palette.png")
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[0, 1].tolist() == [200, 0, 0]
+    if isinstance(clear, bytes):
+        assert pixels[0, 2, 1] == pytest.approx(227, abs=2)  # half on white
+
+
+def test_of_an_animation_the_first_frame_is_read(tmp_path):
+    frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:], duration=50)
+    pixels, size = images.read_image(tmp_path / "moving.gif")
+    assert size == (12, 10)
+    assert pixels[5, 5].tolist() == [255, 0, 0]
+
+
+def test_one_pixel(tmp_path):
+    for name in ("one.png", "one.jpg", "one.gif"):
+        Image.new("RGB", (1, 1), (200, 200, 200)).save(tmp_path / name)
+        pixels, size = images.read_image(tmp_path / name, least=256)
+        assert pixels.shape == (1, 1, 3)
+        assert size == (1, 1)
+        assert abs(int(pixels[0, 0, 0]) - 200) <= 2
+
+
+# --- orientation and reduced decoding --------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation, suffix):
+    path = tmp_path / f"turned{suffix}"
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    scene().save(path, exif=exif)
+    expected = truth(ImageOps.exif_transpose(_with_orientation(orientation)))
+    pixels, size = images.read_image(path)
+    assert close(pixels, expected)
+    assert size == pixels.shape[1::-1] == images.read_size(path)
+
+
+def _with_orientation(orientation: int) -> Image.Image:
+    picture = scene()
+    picture.getexif()[images.ORIENTATION] = orientation
+    return picture
+
+
+def test_an_orientation_out_of_range_is_none(tmp_path):
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 77
+    scene().save(tmp_path / "odd.jpg", exif=exif)
+    assert close(images.read_image(tmp_path / "odd.jpg")[0], truth(scene()))
+
+
+@pytest.mark.parametrize("size", [(320, 240), (321, 243), (327, 247), (250, 400)])
+@pytest.mark.parametrize("least, step", [(None, 1), (200, 1), (120, 2), (60, 4), (30, 8), (3, 8)])
+def test_a_reduced_jpeg_keeps_what_was_asked(tmp_path, size, least, step):
+    path = tmp_path / "large.jpg"
+    scene(*size).save(path)
+    pixels, full = images.read_image(path, least=least)
+    assert full == size
+    assert pixels.shape[1::-1] == (size[0] // step, size[1] // step)
+    if least is not None and step > 1:
+        assert min(pixels.shape[:2]) >= least
+
+
+def test_what_is_not_jpeg_is_not_reduced(tmp_path):
+    scene(320, 240).save(tmp_path / "large.png")
+    assert images.read_image(tmp_path / "large.png", least=30)[0].shape == (240, 320, 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("least", [100, 50, 26])
+def test_labels_fit_a_reduced_jpeg(tmp_path, least, orientation):
+    """A spot is found where ``resize_matrix`` puts it, however odd the sides."""
+    width, height, at = 327, 245, np.array([290.0, 215.0])
+    rows, columns = np.mgrid[:height, :width]
+    spot = 250 * np.exp(-((columns - at[0]) ** 2 + (rows - at[1]) ** 2) / 200)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    Image.fromarray(spot.astype(np.uint8)).save(tmp_path / "spot.jpg", quality=95, exif=exif)
+    pixels, size = images.read_image(tmp_path / "spot.jpg", least=least)
+    shown = {
+        1: at,
+        3: np.array([width - 1, height - 1]) - at,
+        6: np.array([height - 1 - at[1], at[0]]),
+        8: np.array([at[1], width - 1 - at[0]]),
+    }[orientation]
+    matrix = geometry.resize_matrix(size, pixels.shape[1::-1])
+    expected = geometry.transform_points(matrix, shown[None])[0]
+    weight = pixels[..., 0].astype(float) * (pixels[..., 0] > 8)
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    found = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+    np.testing.assert_allclose(found, expected, atol=0.06)
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+def jpeg(**options) -> bytes:
+    stream = io.BytesIO()
+    scene(200, 150).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def png() -> bytes:
+    stream = io.BytesIO()
+    scene(200, 150).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def huge_png() -> bytes:
+    """A PNG of a few bytes that claims 40,000 x 40,000 pixels."""
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        end = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + end
+
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+REFUSED = {
+    "empty.jpg": (b"", "empty"),
+    "text.jpg": (b"this is no picture, whatever its name says", "not a picture"),
+    "page.png": (b"<html><body>404</body></html>", "not a picture"),
+    "cut.jpg": (jpeg()[:1500], "ends early"),
+    "nearly.jpg": (jpeg()[:-40], "ends early"),
+    "without_end.jpg": (jpeg()[:-2], "ends early"),
+    "header_only.jpg": (jpeg()[:300], "ends early|cannot be decoded|not a picture"),
+    "cut.png": (png()[:2000], "ends early|cannot be decoded"),
+    "cut_progressive.jpg": (jpeg(progressive=True)[:2500], "ends early"),
+    "bomb.png": (huge_png(), "larger than the bound of 178 megapixels"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("least", [None, 16])
+def test_what_cannot_be_read_is_named_with_the_reason(tmp_path, name, least):
+    data, reason = REFUSED[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=reason) as told:
+        images.read_image(path, least=least)
+    assert str(told.value).startswith(f"{path}: ")
+    assert "\n" not in str(told.value)
+
+
+def test_padding_after_the_end_marker_is_no_fault(tmp_path):
+    for tail in (b"\0" * 16, b"\r\n", b"\0" * 4096, b"data of another program"):
+        (tmp_path / "padded.jpg").write_bytes(jpeg() + tail)
+        assert close(images.read_image(tmp_path / "padded.jpg")[0], truth(scene(200, 150)))
+
+
+def test_missing_folder_and_pipe(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        images.read_image(tmp_path / "absent.jpg")
+    with pytest.raises(ImageError, match="a folder"):
+        images.read_image(tmp_path)
+    with pytest.raises(ImageError, match="no such file"):
+        images.read_size(tmp_path / "absent.jpg")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.jpg")
+        with pytest.raises(ImageError, match="not a file"):  # and does not wait for a writer
+            images.read_image(tmp_path / "pipe.jpg")
+
+
+def test_missing_permission(tmp_path, monkeypatch):
+    path = tmp_path / "locked.jpg"
+    path.write_bytes(jpeg())
+
+    def refuse(self):  # file modes do not stop the superuser
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    with pytest.raises(ImageError, match="permission denied"):
+        images.read_image(path)
+
+
+def test_the_bound_of_pillow_is_left_to_the_user(tmp_path, monkeypatch):
+    (tmp_path / "fine.png").write_bytes(png())
+    before = Image.MAX_IMAGE_PIXELS
+    images.read_image(tmp_path / "fine.png")
+    assert before == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match="larger than the bound"):
+        images.read_image(tmp_path / "fine.png")
+
+
+SEEDS = [jpeg(), png(), jpeg(progressive=True)]
+for _kind in ("GIF", "BMP", "WEBP", "TIFF"):
+    _stream = io.BytesIO()
+    scene(30, 20).save(_stream, _kind)
+    SEEDS.append(_stream.getvalue())
+
+
+@given(
+    st.sampled_from(range(len(SEEDS))),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4),
+    st.floats(0, 1),
+)
+def test_spoiled_files_are_read_or_refused_and_nothing_else(tmp_path_factory, which, spoils, keep):
+    data = bytearray(SEEDS[which])
+    for where, junk in spoils:
+        at = int(where * len(data))
+        data[at : at + len(junk)] = junk
+    path = tmp_path_factory.getbasetemp() / f"spoiled_{which}"
+    path.write_bytes(bytes(data[: max(1, int(keep * 1.3 * len(data)))]))
+    try:
+        pixels, size = images.read_image(path)
+    except ImageError:
+        return
+    assert pixels.shape == (size[1], size[0], 3)
+
+
+# --- warp ------------------------------------------------------------------------------------
+
+
+def test_the_whole_picture_warped_to_its_size_is_itself():
+    pixels = truth(scene())
+    matrix = geometry.crop_matrix(np.array([44.5, 29.5]), np.array([90, 60]), (90, 60))
+    np.testing.assert_array_equal(images.warp(pixels, matrix, (90, 60)), pixels)
+
+
+def test_a_mirrored_warp_is_the_picture_mirrored():
+    pixels = truth(scene())
+    matrix = geometry.crop_matrix(np.array([44.5, 29.5]), np.array([90, 60]), (90, 60), mirror=True)
+    np.testing.assert_array_equal(images.warp(pixels, matrix, (90, 60)), pixels[:, ::-1])
+
+
+@pytest.mark.parametrize("fill", [0, 114])
+def test_beside_the_picture_is_the_filling(fill):
+    pixels = np.full((20, 30, 3), 255, np.uint8)
+    for size in (60, 600):  # at about the crop's scale, and averaged down
+        matrix = geometry.crop_matrix(np.array([14.5, 9.5]), np.array([size, size]), (60, 60))
+        crop = images.warp(pixels, matrix, (60, 60), fill=fill)
+        assert (crop[0] == fill).all()
+        assert (crop[:, 0] == fill).all()
+        assert crop[30, 30, 0] > 200
+
+
+@pytest.mark.parametrize("center", [(-500, -500), (900, 20), (14, 900)])
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_crop_far_beside_its_picture_is_filling_alone(center, size):
+    pixels = np.full((20, 30, 3), 255, np.uint8)
+    matrix = geometry.crop_matrix(np.array(center), np.array([size, size]) * 0.5, (64, 64))
+    assert (images.warp(pixels, matrix, (64, 64), fill=7) == 7).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_fine_patterns_are_averaged_not_sampled(factor):
+    """A checkerboard of single pixels shrinks to even grey."""
+    board = (np.indices((600, 600)).sum(0) % 2 * 255).astype(np.uint8)
+    pixels = np.repeat(board[..., None], 3, axis=-1)
+    size = np.array([60 * factor, 60 * factor])
+    matrix = geometry.crop_matrix(np.array([300, 300]), size, (60, 60), rotation=10)
+    crop = images.warp(pixels, matrix, (60, 60))
+    assert crop.std() < (30 if factor == 3 else 12)
+    assert abs(crop.mean() - 127.5) < 3
+
+
+def test_the_picture_is_left_as_it_was():
+    pixels = truth(scene()).copy()
+    before = pixels.copy()
+    matrix = geometry.crop_matrix(np.array([40, 30]), np.array([400, 400]), (32, 32))
+    images.warp(pixels, matrix, (32, 32))
+    np.testing.assert_array_equal(pixels, before)
