@@ -76,12 +76,13 @@ class Curves(Callback):
         if validated and (trainer.current_epoch + 1) % period:
             values = {k: v for k, v in values.items() if not k.startswith("val/")}
         self.rows.append({**row, **values})
-        self.write()
-        if validated and not (trainer.current_epoch + 1) % period:
+        scored = validated and not (trainer.current_epoch + 1) % period
+        self.write(plot=scored or trainer.current_epoch + 1 == trainer.max_epochs)
+        if scored:
             print(_line(self.rows[-1], trainer.max_epochs or 0), file=sys.stderr)
 
-    def write(self) -> None:
-        """Write the curve as it stands."""
+    def write(self, *, plot: bool = True) -> None:
+        """Write the curve as it stands; drawing it takes longer than a small epoch."""
         self.folder.mkdir(parents=True, exist_ok=True)
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         temporary = self.folder / "curves.csv.part"
@@ -90,7 +91,8 @@ class Curves(Callback):
             writer.writeheader()
             writer.writerows(self.rows)
         temporary.replace(self.folder / "curves.csv")
-        plot_curves(self.rows, self.folder / "curves.png")
+        if plot:
+            plot_curves(self.rows, self.folder / "curves.png")
 
     def state_dict(self) -> dict[str, Any]:
         """The curve travels with the checkpoint."""

@@ -22,7 +22,9 @@ from tetrapose.training.module import Parts, PoseModule
 HARMLESS = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
+    ".*defined a `validation_step` but have no `val_dataloader`.*",
     ".*isinstance.treespec, LeafSpec.*",
+    ".*`training_step` returned `None`.*",
     ".*`weights_only` was not set.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     # a step that is skipped for not being finite leaves the schedule one step ahead, on purpose

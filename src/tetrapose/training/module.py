@@ -93,6 +93,8 @@ class PoseModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Drop gradients that are not finite: parameters without one are left alone."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if not gradients:  # the step was skipped before its backward pass
+            return
         if all(bool(torch.isfinite(g).all()) for g in gradients):
             self.skipped_in_a_row.clear()
             return
