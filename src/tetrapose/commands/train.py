@@ -55,10 +55,10 @@ def compose(overrides: list[str]) -> Any:
     try:
         with initialize_config_module("tetrapose.configs", version_base="1.3"):
             config = hydra_compose("train", overrides=[_quoted(one) for one in overrides])
-        OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"missing: {', '.join(f'{key}=...' for key in missing)}")
+        OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
