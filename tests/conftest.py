@@ -11,6 +11,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import cv2
 import hypothesis
+import miniatures
 import pytest
 import torch
 
@@ -34,6 +35,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (TETRAPOSE_SHARED may name it)")
     return folder
+
+
+@pytest.fixture
+def tiny_animal_pose(tmp_path: Path) -> Path:
+    """A folder in Animal-Pose's layout: 4 pictures, 4 animals."""
+    return miniatures.animal_pose(tmp_path / "animal_pose")
+
+
+@pytest.fixture
+def tiny_akd_cats(tmp_path: Path) -> Path:
+    """A folder in the AKD cats' layout: 4 pictures, 3 cats."""
+    return miniatures.akd_cats(tmp_path / "akd_cats")
+
+
+@pytest.fixture
+def tiny_coco(tmp_path: Path) -> Path:
+    """A COCO label file of AP-10K's points beside its images/: 4 pictures, 4 animals."""
+    return miniatures.coco(tmp_path / "coco")
 
 
 @pytest.fixture(scope="session", autouse=True)

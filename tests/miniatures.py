@@ -136,7 +136,7 @@ def _write(folder: Path, file: Path, content: Any) -> Path:
 
 
 def edit(file: Path, change: Callable[[Any], Any]) -> None:
-    """Change a JSON file in place; ``change`` edits the content or gives another one."""
+    """Change the content of a JSON file in place."""
     content = json.loads(file.read_text())
-    changed = change(content)
-    file.write_text(json.dumps(content if changed is None else changed))
+    change(content)
+    file.write_text(json.dumps(content))
