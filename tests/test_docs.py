@@ -79,7 +79,7 @@ def file_faults(prose: str) -> list[str]:
 def command_faults(line: str) -> list[str]:
     """Faults of one shell line that calls tetrapose, make or a script of ours."""
     line = line.strip().removeprefix("$ ").split(" #")[0]
-    if any(mark in line for mark in ("…", "...", "[GROUP", "|")):
+    if any(mark in line for mark in ("…", "...", "COMMAND", "[GROUP", "|")):
         return []  # a form, not a command
     words = shlex.split(line)
     while words and re.fullmatch(r"\w+=\S*", words[0]):
