@@ -15,10 +15,10 @@ from tetrapose import skeletons
 SIZES = {"a.jpg": (64, 48), "b.jpg": (48, 64), "c.jpeg": (50, 37), "d.jpg": (64, 64)}
 # picture, box as x1 y1 x2 y2, species: one picture with two animals, one with none
 ANIMALS = [
-    ("a.jpg", (4, 6, 40, 44), "dog"),
+    ("a.jpg", (12, 8, 44, 46), "dog"),
     ("a.jpg", (30, 2, 63, 40), "cat"),
-    ("b.jpg", (5, 5, 45, 60), "horse"),
-    ("c.jpeg", (1, 1, 49, 36), "dog"),
+    ("b.jpg", (10, 9, 45, 60), "horse"),
+    ("c.jpeg", (8, 6, 48, 35), "dog"),
 ]
 SPECIES = ("dog", "cat", "sheep", "horse", "cow")
 

@@ -156,9 +156,11 @@ def apply_split(pose_set: PoseSet, names: dict[str, Path]) -> PoseSet:
             problems.append(Problem(f"{path}: {name}", what, "correct or remove the line"))
     if not keep.any():
         files = " and ".join(sorted({str(path) for path in names.values()}))
-        told = f"split {files}: none of its {len(names)} names is" if names else "split: names no"
+        if not names:
+            raise UserError("the split names no picture: its files hold no line but comments")
         example = f"; the set's are like {pose_set.files[0]}" if pose_set.files else ""
-        raise UserError(f"{told} a picture of {pose_set.root}{example}")
+        told = f"split {files}: none of its {len(names)} names is a picture of"
+        raise UserError(f"{told} {pose_set.root}{example}")
     chosen = pose_set.select_images(keep)
     return replace(chosen, problems=pose_set.problems + tuple(problems))
 
