@@ -341,16 +341,20 @@ class Malicious:
         return os.mkdir, (str(self.trace),)
 
 
-@pytest.fixture(params=("zip", "legacy", "pickle"))
-def malicious(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+def write_malicious(folder: Path, form: str) -> tuple[Path, Path]:
     """A checkpoint that makes a folder when it is unpickled, and that folder."""
-    path, trace = tmp_path / "model.pt", tmp_path / "the code ran"
+    path, trace = folder / "model.pt", folder / "the code ran"
     content = {"state_dict": {"weight": torch.zeros(2)}, "extra": Malicious(trace)}
-    if request.param == "pickle":
+    if form == "pickle":
         path.write_bytes(pickle.dumps(Malicious(trace), protocol=2))
     else:
-        torch.save(content, path, _use_new_zipfile_serialization=request.param == "zip")
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     return path, trace
+
+
+@pytest.fixture(params=("zip", "legacy", "pickle"))
+def malicious(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
+    return write_malicious(tmp_path, request.param)
 
 
 def test_a_malicious_pickle_is_refused_and_never_run(malicious: tuple[Path, Path]) -> None:
