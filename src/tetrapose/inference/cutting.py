@@ -143,7 +143,8 @@ def name_of(item: Item) -> str:
 def unreadable(item: Item, error: UserError) -> Problem:
     """The problem of a picture that cannot be used, from the error that says so."""
     name = name_of(item)
-    return Problem(name, str(error).removeprefix(f"{name}: "), "mend or remove it")
+    what, _, fix = str(error).removeprefix(f"{name}: ").partition("; ")
+    return Problem(name, what, fix or "replace or remove it")
 
 
 def _pixels(
