@@ -1,0 +1,115 @@
+"""`tetrapose train` as a subprocess: a whole run, a killed one, wrong use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tetrapose import skeletons
+
+TINY = [
+    "dataset=custom", "dataset.batch_size=4", "dataset.workers=0", "input_size=[64,64]",
+    "model.channels=[8,8,8,8]", "model.blocks=[1,1,1,1]", "model.neck=8", "logger=none",
+    "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1", "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory) -> Path:
+    """Eight noise pictures with labels, in COCO's form; one more whose file is cut short."""
+    folder = tmp_path_factory.mktemp("set")
+    rng = np.random.default_rng(0)
+    skeleton = skeletons.load("ap10k")
+    images, annotations = [], []
+    for i in range(9):
+        picture = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{i}.jpg"), picture)
+        images.append({"id": i + 1, "file_name": f"{i}.jpg", "width": 50, "height": 40})
+        points = np.c_[rng.uniform(5, 35, (len(skeleton), 2)), np.full(len(skeleton), 2)]
+        annotations.append(
+            {
+                "id": i + 1, "image_id": i + 1, "category_id": 1, "iscrowd": 0, "area": 1200.0,
+                "bbox": [2, 2, 45, 36], "keypoints": points.round(2).ravel().tolist(),
+                "num_keypoints": len(skeleton),
+            }
+        )  # fmt: skip
+    broken = folder / "8.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    category = {"id": 1, "name": "thing", "keypoints": list(skeleton.names), "skeleton": []}
+    path = folder / "labels.json"
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [category]})
+    )
+    return path
+
+
+def command(labels: Path, folder: Path, *more: str) -> list[str]:
+    sets = [f"dataset.{part}=coco:{labels},skeleton=ap10k" for part in ("train", "val")]
+    sets = [one.replace("=coco", "='coco").replace("ap10k", "ap10k'") for one in sets]
+    return [
+        sys.executable, "-m", "tetrapose", "train", *TINY, *sets, f"run_dir={folder}", *more,
+    ]  # fmt: skip
+
+
+def run(*args, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(*args, capture_output=True, text=True, timeout=300, check=False, **more)
+
+
+def test_a_run_leaves_its_folder_and_names_what_it_left_out(labels, tmp_path):
+    done = run(command(labels, tmp_path / "run", "trainer.max_epochs=1"))
+    assert done.returncode == 1, done.stderr  # the picture that is cut short
+    assert "8.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+    have = {path.name for path in (tmp_path / "run").iterdir()}
+    assert have >= {
+        "config.yaml", "curves.csv", "curves.png", "last.ckpt", "model.safetensors", "model.json"
+    }  # fmt: skip
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["skeleton"]["name"] == "ap10k"
+
+
+def test_a_killed_run_goes_on(labels, tmp_path):
+    folder = tmp_path / "run"
+    epochs = ["trainer.max_epochs=15", "trainer.check_val_every_n_epoch=15"]
+    process = subprocess.Popen(
+        command(labels, folder, *epochs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    limit = time.monotonic() + 90
+    while not (folder / "last.ckpt").exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = (folder / "curves.csv").read_text().splitlines()
+    assert 2 <= len(before) < 16, "the run was to be killed in its midst"
+    done = run(command(labels, folder, *epochs))
+    assert done.returncode == 1, done.stderr
+    after = (folder / "curves.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in after[1:]] == [str(i) for i in range(1, 16)]
+    assert after[1].split(",")[:2] == before[1].split(",")[:2]
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["modle=small"], "modle"),
+        (["dataset.batch_size=64"], "do not fill a batch of 64"),
+        (["dataset.train=coco:nowhere.json"], "nowhere.json"),
+        (["checkpoint_path=nothing.safetensors"], "nothing.safetensors"),
+    ],
+)
+def test_wrong_use_is_one_line(labels, tmp_path, more, words):
+    done = run(command(labels, tmp_path / "run", *more))
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert words in lines[0]
