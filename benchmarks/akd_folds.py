@@ -3,9 +3,9 @@
   python benchmarks/akd_folds.py --root DIR/akd_cats/train --out runs/akd
 
 Each fold runs `tetrapose train experiment=akd_cats` (a fold that is done is not run again), then
-`tetrapose evaluate` on its held-out pictures. The figure to compare is PCK@0.1 in the definition of
-the system this set comes from (share of all points, hidden ones too, nearer than 0.1 of the diagonal
-of the box that all labelled points span); its own run never left 0.05.
+`tetrapose evaluate` on its held-out pictures. The figure to compare is PCK@0.1 in the definition
+of the system this set comes from (share of all points, hidden ones too, nearer than 0.1 of the
+diagonal of the box that all labelled points span); its own run never left 0.05.
 """
 
 from __future__ import annotations

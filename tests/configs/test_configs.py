@@ -1,4 +1,4 @@
-"""Every YAML names something that exists and gives it arguments that it takes, without running it."""
+"""Every YAML names something that exists and gives it arguments that it takes."""
 
 from __future__ import annotations
 
