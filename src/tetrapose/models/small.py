@@ -34,9 +34,8 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
         super().__init__()
         self.first = ConvBlock(inputs, outputs, stride=stride)
-        self.second = nn.Sequential(
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
-        )
+        norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), norm)
         self.carry = (
             nn.Identity()
             if stride == 1 and inputs == outputs
@@ -46,7 +45,7 @@ class Residual(nn.Module):
                 nn.BatchNorm2d(outputs),
             )
         )
-        nn.init.zeros_(self.second[1].weight)
+        nn.init.zeros_(norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
@@ -80,6 +79,7 @@ class Small(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], num_keypoints, 1)
         nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
