@@ -12,7 +12,7 @@ from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances
 
 SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
-FADE = 0.35  # a score this far above the threshold is drawn in full
+FADE = 0.25  # a score this far above the threshold is drawn in full
 REACH = 32_000.0  # points further out than this are not drawn: beyond any picture, within int32
 
 
@@ -175,13 +175,17 @@ def _point(
 
 
 def _paint_box(canvas: np.ndarray, bbox: np.ndarray, figure: _Figure, look: Style) -> None:
-    """A thin frame, in place; boxes that are not finite are left out."""
+    """The corners of the box, in place; boxes that are not finite are left out."""
     if not np.isfinite(bbox).all():
         return
-    x1, y1, x2, y2 = (round(float(v)) for v in np.clip(bbox, -REACH, REACH))
+    corners = np.round(np.clip(bbox, -REACH, REACH)).astype(np.int32).reshape(2, 2)
+    leg = np.maximum(np.abs(corners[1] - corners[0]) // 5, 1).min()
     width = max(round(0.006 * figure.size), 1)
     for extra, rgb in ((2, look.outline), (0, (255, 255, 255))):
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), rgb, width + extra)
+        for x, inward in ((corners[0, 0], leg), (corners[1, 0], -leg)):
+            for y, down in ((corners[0, 1], leg), (corners[1, 1], -leg)):
+                line = np.array([[x + inward, y], [x, y], [x, y + down]])
+                cv2.polylines(canvas, [line], False, rgb, width + extra)
 
 
 def _layer(
