@@ -55,7 +55,7 @@ def compose(overrides: list[str]) -> Any:
     try:
         with initialize_config_module("tetrapose.configs", version_base="1.3"):
             config = hydra_compose("train", overrides=[_quoted(one) for one in overrides])
-        missing = sorted(OmegaConf.missing_keys(config))
+        missing = _missing(OmegaConf.to_container(config, resolve=False))
         if missing:
             raise UserError(f"missing: {', '.join(f'{key}=...' for key in missing)}")
         OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
@@ -67,6 +67,14 @@ def compose(overrides: list[str]) -> Any:
             f"{' '.join(text.split())} (tetrapose train --list shows groups)"
         ) from error
     return config
+
+
+def _missing(values: Any, path: str = "") -> list[str]:
+    """Fields still at ???; OmegaConf's own search stumbles over what interpolates them."""
+    if isinstance(values, dict):
+        found = [_missing(value, f"{path}.{key}" if path else key) for key, value in values.items()]
+        return [name for names in found for name in names]
+    return [path] if values == "???" else []
 
 
 def _quoted(override: str) -> str:
