@@ -16,9 +16,10 @@ from torch import nn
 
 from tetrapose import geometry, skeletons
 from tetrapose.codecs import Heatmap
+from tetrapose.data.crops import CropDataset
 from tetrapose.errors import UserError
 from tetrapose.inference.ahead import map_ahead
-from tetrapose.inference.cutting import Item
+from tetrapose.inference.cutting import Cutter, Item, cut
 from tetrapose.inference.predictor import Predictor, load
 from tetrapose.models.small import small
 from tetrapose.structures import PoseSet
@@ -295,6 +296,24 @@ def test_rows_of_a_set_match_its_instances(tmp_path):
     assert seen[-1] == 4
     empty = seer().predict_set(pose_set.select_instances(np.zeros(4, bool)))
     assert empty.keypoints.shape == (0, 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_crop_is_the_one_that_training_saw(tmp_path, kind):
+    size = (701, 403)
+    points = np.random.default_rng(4).uniform(120, 280, (1, 3, 2))
+    Image.fromarray(blobs(*size, points[0], sigma=30)).save(tmp_path / f"x.{kind}")
+    pose_set, _ = make_set(tmp_path)
+    box = np.array([[60.0, 40, 650, 380]])
+    pose_set = replace(
+        pose_set.select_instances(np.array([0])), files=(f"x.{kind}",) * 3,
+        sizes=np.array([size] * 3), bboxes=box, keypoints=points,
+    )  # fmt: skip
+    sample = CropDataset(pose_set, size=(96, 64), padding=1.25)[0, 0]
+    taken = cut(Item(tmp_path / f"x.{kind}", box), Cutter((96, 64), 1.25))
+    np.testing.assert_array_equal(taken.crops[0], sample["image"].transpose(1, 2, 0))
+    moved = geometry.transform_points(taken.matrices[0], points[0])
+    np.testing.assert_allclose(moved, sample["keypoints"], atol=1e-4)
 
 
 def test_a_preview_is_kept_on_request_and_points_lie_on_it():
