@@ -24,7 +24,9 @@ from tetrapose.codecs.peaks import Decoder, find_peaks
 class Distribution:
     """Codec of a softmax over cells; fields as in ``Heatmap``.
 
-    ``reach``, in sigmas, is the radius of the disc whose mass is the score.
+    ``reach``, in sigmas, is the radius of the disc whose mass is the score. ``outside`` is the
+    weight of points known to lie outside the crop, which teach "nowhere": an even spread, so that
+    a network shown half an animal learns to score the other half low.
     """
 
     num_keypoints: int
@@ -34,11 +36,14 @@ class Distribution:
     decoder: Decoder = "dark"
     blur_kernel: int = 7
     reach: float = 2.0
+    outside: float = 0.0
 
     def __post_init__(self) -> None:
         demand_grid(self)
         if not isinstance(self.reach, int | float) or not 0 < self.reach < float("inf"):
             raise ValueError(f"reach must be a number above 0, not {self.reach!r}")
+        if not isinstance(self.outside, int | float) or not 0 <= self.outside <= 1:
+            raise ValueError(f"outside must be a number in 0..1, not {self.outside!r}")
 
     @property
     def map_size(self) -> tuple[int, int]:
@@ -48,16 +53,18 @@ class Distribution:
     def encode(self, keypoints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) to a constant, weights (B, K).
 
-        A point that is NaN, or that lies outside the crop, gets zeros and weight 0: what lies
-        outside has no cell.
+        A point that is NaN gets zeros and weight 0; one outside the crop has no cell, so it gets
+        zeros (an even spread) and the share ``outside`` of its weight.
         """
-        maps, weights = draw_gaussians(
+        maps, inner = draw_gaussians(
             keypoints, weights, self.map_size, stride=self.stride, sigma=self.sigma
         )
         size = torch.tensor(self.input_size, device=keypoints.device)
         inside = ((keypoints > -0.5) & (keypoints < size - 0.5)).all(-1)
-        weights = weights * inside
-        return maps.clamp_min(1e-12).log() * (weights > 0)[..., None, None], weights
+        known = torch.isfinite(keypoints).all(-1)
+        outer = weights.float() * self.outside * (known & ~inside)
+        logits = maps.clamp_min(1e-12).log() * ((inner > 0) & inside)[..., None, None]
+        return logits, inner * inside + outer
 
     def loss(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         """Kullback-Leibler divergence from target to output in nats, mean over weighted points."""
