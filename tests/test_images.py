@@ -378,6 +378,16 @@ def test_a_crop_far_beside_its_picture_is_filling_alone(center, size):
     assert (images.warp(pixels, matrix, (64, 64), fill=7) == 7).all()
 
 
+@pytest.mark.parametrize("rotation", [0, 30, 90])
+@pytest.mark.parametrize("region", [50, 130, 250, 390])
+def test_within_the_picture_there_is_no_filling(region, rotation):
+    """Averaging down looks only at the part that shows, and at all of it."""
+    pixels = np.full((600, 700, 3), 255, np.uint8)
+    center, size = np.array([340.2, 299.7]), np.array([region, region])
+    matrix = geometry.crop_matrix(center, size, (60, 60), rotation=rotation)
+    assert (images.warp(pixels, matrix, (60, 60)) == 255).all()
+
+
 @pytest.mark.parametrize("factor", [2, 3, 5])
 def test_fine_patterns_are_averaged_not_sampled(factor):
     """A checkerboard of single pixels shrinks to even grey."""
