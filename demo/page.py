@@ -31,7 +31,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 def commands(lines: Iterable[str]) -> str:
     """Shell lines as a reader would type them."""
-    shown = "\n".join(f"<i>$ </i>{html.escape(line)}" for line in lines)
+    shown = "".join(f"<span><i>$ </i>{html.escape(line)}</span>" for line in lines)
     return f"<pre>{shown}</pre>"
 
 
@@ -86,11 +86,11 @@ def curve(points: Sequence[tuple[float, float]], *, across: str, up: str) -> str
             f'<line class="grid-line" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{left - 10}" y="{y + 5:.1f}" text-anchor="end">{share:.2f}</text>'
         )
-    for step in range(7):
-        x, _ = place(x_most * step / 6, 0)
-        label = f"{x_most * step / 6:.0f}"
-        parts.append(f'<text x="{x:.1f}" y="{height - 20}" text-anchor="middle">{label}</text>')
-    parts.append(f'<text x="{width - right + 14}" y="{height - 20}">{html.escape(across)}</text>')
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e9) if x_most / s <= 8)
+    for value in np.arange(0, x_most + step / 100, step):
+        x, _ = place(float(value), 0)
+        parts.append(f'<text x="{x:.1f}" y="{height - 20}" text-anchor="middle">{value:g}</text>')
+    parts.append(f'<text x="{width - right + 26}" y="{height - 20}">{html.escape(across)}</text>')
     parts.append(f'<text x="{left}" y="16">{html.escape(up)}</text>')
     spots = [place(x, y) for x, y in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
@@ -106,4 +106,4 @@ def curve(points: Sequence[tuple[float, float]], *, across: str, up: str) -> str
 
 def _ceiling(value: float) -> float:
     """The next round share above: an axis that uses its height."""
-    return next((top for top in (0.1, 0.2, 0.4, 0.6, 0.8) if value <= top), 1.0)
+    return next((top for top in (0.2, 0.4, 0.6, 0.8) if value <= top), 1.0)
