@@ -131,8 +131,7 @@ def grid_to_pixels(points: np.ndarray, stride: float) -> np.ndarray:
 
 def points_box(points: np.ndarray) -> np.ndarray:
     """(N, K, 2) -> (N, 4) tight boxes of the points that are not NaN; NaN rows where none is."""
-    empty = np.isnan(points).all(axis=1)
-    filled = np.where(empty[:, None], 0.0, points)
-    box = np.concatenate([np.nanmin(filled, axis=1), np.nanmax(filled, axis=1)], axis=-1)
-    box[empty.all(axis=-1)] = np.nan
-    return box
+    low = np.where(np.isnan(points), np.inf, points).min(axis=1)
+    high = np.where(np.isnan(points), -np.inf, points).max(axis=1)
+    box = np.concatenate([low, high], axis=-1)
+    return np.where(np.isfinite(box), box, np.nan)

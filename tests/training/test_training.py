@@ -256,6 +256,23 @@ def test_a_finished_run_starts_another(dots, tmp_path):
         assert torch.allclose(value.float(), saved.float(), rtol=2e-3, atol=1e-4), name
 
 
+def test_the_best_epoch_becomes_a_model_of_its_own(dots, tmp_path):
+    """With a figure that only falls, the first scored epoch is the best."""
+    plan = make_plan(tmp_path, epochs=4)
+    falling = iter(np.linspace(0.9, 0.1, 9))
+    plan = Plan(**{**vars(plan), "metric": lambda *_: {"AP": float(next(falling))}})
+    module = fit(make_parts(), crops(dots), crops(dots), plan)
+    config = {
+        "model": {"_target_": "tetrapose.models.small.small", **WIDTHS},
+        "dataset": {"train": "dots:here"}, "padding": 1.0,
+    }  # fmt: skip
+    finish(tmp_path, module, crops(dots), config)
+    best, last = card.read(tmp_path / "best.safetensors"), card.read(tmp_path / "model.safetensors")
+    assert (best["scores"]["epoch"], best["scores"]["val/AP"]) == (2, pytest.approx(0.9))
+    assert last["scores"]["epoch"] == 4
+    assert best["sha256"] != last["sha256"]
+
+
 def test_a_head_is_matched_by_name(dots, tmp_path):
     module = run(tmp_path, dots, epochs=1, val=False)
     config = {

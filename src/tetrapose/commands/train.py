@@ -111,12 +111,14 @@ def _train(config: Any) -> int:
 
     import lightning as L
 
-    from tetrapose.training.fit import Plan, fit
+    from tetrapose.training.fit import Plan, best_precision, fit
     from tetrapose.training.folder import claim, finish
 
     folder = Path(config.run_dir)
     claim(folder, _as_yaml(config), overwrite=config.overwrite)
     L.seed_everything(config.seed, verbose=False)
+    if config.trainer.precision == "auto":
+        config.trainer.precision = best_precision()
     parts, train, val = _build(config)
     plan = Plan(
         folder=folder,

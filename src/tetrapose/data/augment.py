@@ -88,7 +88,7 @@ class HalfBody:
     def __call__(self, region: Region, labels: Labels, rng: np.random.Generator) -> Region:
         """The changed region."""
         draw, front_first = rng.random() < self.chance, rng.random() < 0.5
-        known = np.isfinite(labels.keypoints).all(-1)
+        known = np.asarray(np.isfinite(labels.keypoints).all(-1))
         if not draw or known.sum() <= self.least:
             return region
         front = np.zeros(len(known), dtype=bool)

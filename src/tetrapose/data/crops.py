@@ -92,7 +92,7 @@ class CropDataset(Dataset):
         moved = geometry.transform_points(matrix, points)
         if region.mirror:
             moved = moved[data.skeleton.flip_indices]
-        weights = np.isfinite(moved).all(-1).astype(np.float32)
+        weights = np.asarray(np.isfinite(moved).all(-1), dtype=np.float32)
         for target_change in self.target_changes:
             moved, weights = target_change(moved, weights, rng)
         pixels, readable = self._pixels(int(data.image_index[row]), matrix, region)

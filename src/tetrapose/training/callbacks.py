@@ -143,6 +143,11 @@ class Checkpoints(Callback):
             hard.replace(self.folder / "best.ckpt")
         temporary.replace(self.folder / "last.ckpt")
 
+    @property
+    def value(self) -> float:
+        """The monitored figure at its best."""
+        return self.sign * self.best
+
     def state_dict(self) -> dict[str, Any]:
         """The best so far."""
         return {"best": self.best, "best_epoch": self.best_epoch}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
         enable_model_summary=False,
     )
     last = plan.folder / "last.ckpt"
+    if last.exists():
+        print(f"going on from {last}", file=sys.stderr)
     with warnings.catch_warnings():
         for known in HARMLESS:
             warnings.filterwarnings("ignore", known)
@@ -86,6 +89,16 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
     if trainer.interrupted:
         raise KeyboardInterrupt
     return module
+
+
+def best_precision() -> str:
+    """Half precision where the processor has it, whole where it would only be imitated."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    # asked by name, since older and other builds of torch do not know each of them
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    native = any(getattr(torch.cpu, name, bool)() for name in asked)
+    return "bf16-mixed" if native else "32-true"
 
 
 def _quiet(make: Callable[..., L.Trainer]) -> Callable[..., L.Trainer]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from tetrapose.data.crops import CropDataset
 from tetrapose.errors import UserError
+from tetrapose.training.callbacks import Checkpoints
 from tetrapose.training.module import MEAN, STD, PoseModule
 
 # what may differ when a run goes on: where it reads and how it is shown, not what it learns
+PROTOCOL = "validation set, labelled boxes, flip test, DARK, averaged weights where they are kept"
 FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:")
 
 
@@ -39,14 +41,34 @@ def _fixed(config: str) -> list[str]:
 
 
 def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[str, Any]) -> Path:
-    """Write ``model.safetensors`` with its card from the module as it stands; returns its path."""
+    """Write ``model.safetensors`` with its card from the module as it stands; returns its path.
+
+    Where ``best.ckpt`` is of another epoch, ``best.safetensors`` is written from it as well, and
+    the module then holds those weights.
+    """
     from tetrapose.weights import card as cards
 
+    trainer = module.trainer
+    card = describe(module, train, config)
+    keeper = next((c for c in _callbacks(trainer) if isinstance(c, Checkpoints)), None)
+    scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+    last = {"epoch": trainer.current_epoch, "protocol": PROTOCOL if scores else "", **scores}
+    path = folder / "model.safetensors"
+    cards.save(path, module.model, {**card, "scores": last})
+    best = folder / "best.ckpt"
+    if keeper and best.exists() and keeper.best_epoch != trainer.current_epoch:
+        module.load_state_dict(cards.load_checkpoint(best)["state_dict"])
+        scores = {"epoch": keeper.best_epoch, "protocol": PROTOCOL, keeper.monitor: keeper.value}
+        cards.save(folder / "best.safetensors", module.model, {**card, "scores": scores})
+    return path
+
+
+def describe(module: PoseModule, train: CropDataset, config: dict[str, Any]) -> dict[str, Any]:
+    """The card of a run's model but for its scores."""
+    module_name, _, function = config["model"]["_target_"].rpartition(".")
     arguments = {k: v for k, v in config["model"].items() if not k.startswith("_")}
-    builder = config["model"]["_target_"]
-    module_name, _, function = builder.rpartition(".")
     skeleton = module.parts.skeleton
-    card = {
+    return {
         "architecture": {
             "builder": f"{module_name}:{function}",
             "arguments": {"num_keypoints": len(skeleton), **arguments},
@@ -54,9 +76,11 @@ def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[st
         "skeleton": skeleton.to_dict(),
         "codec": module.parts.codec.to_dict(),
         "normalisation": {"mean": list(MEAN), "std": list(STD)},
-        "crop": {"padding": train_padding(config)},
+        "crop": {"padding": float(config["padding"])},
         "training": {
             "data": config["dataset"]["train"].partition(":")[0],
+            "split": config["dataset"].get("train_split"),
+            "start": config.get("checkpoint_path"),
             "instances": len(train),
             "pictures": len(train.pose_set.files),
             "epochs": module.trainer.current_epoch,
@@ -64,17 +88,8 @@ def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[st
             "skipped_steps": module.skipped,
             "licence": train.pose_set.licence,
         },
-        "scores": {
-            name: float(value)
-            for name, value in module.trainer.callback_metrics.items()
-            if name.startswith("val/")
-        },
     }
-    path = folder / "model.safetensors"
-    cards.save(path, module.model, card)
-    return path
 
 
-def train_padding(config: dict[str, Any]) -> float:
-    """How much the box grew before it was cropped."""
-    return float(config["padding"])
+def _callbacks(trainer: Any) -> list[Any]:
+    return list(trainer.callbacks)
