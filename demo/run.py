@@ -45,7 +45,11 @@ def main() -> None:
     steps = Steps(out)
     drawn, lessons, learned = out / "drawn", out / "lessons", out / "learned"
 
-    run(steps, "draw", "synth", "--out", str(drawn), "--pictures", "32", "--seed", "11")
+    cores = str(min(os.cpu_count() or 1, 8))
+    run(
+        steps, "draw", "synth", str(drawn), "--count", "32", "--seed", "11", "--size", "320",
+        "--animals", "1..2", "--workers", cores,
+    )  # fmt: skip
     truth = drawn / "animal_pose.json"
     run(
         steps, "photo", "predict", os.path.relpath(CAT), "--threshold", "0.6",
@@ -61,7 +65,10 @@ def main() -> None:
         steps, "measure", "evaluate", "--data", f"menagerie:{drawn}",
         "--json", str(measured / "default.json"), "--html", str(measured / "default.html"),
     )  # fmt: skip
-    run(steps, "learn", "synth", "--out", str(lessons), "--pictures", "240", "--seed", "1")
+    run(
+        steps, "learn", "synth", str(lessons), "--count", "240", "--seed", "1", "--animals", "1",
+        "--workers", cores,
+    )  # fmt: skip
     run(
         steps, "learn", "train", "experiment=demo", f"dataset.train=menagerie:{lessons}",
         f"dataset.val=menagerie:{drawn}", f"run_dir={learned}",

@@ -27,6 +27,8 @@ ABOUT = About(
     traps="flag 1 is exact: a point that another part of the body or another animal covers",
 )
 
+TRUTH = "truth.json"  # every point of every animal under no skeleton: not a label file
+
 
 def read(
     root: str | Path, *, split: Split | None = None, sizes: bool = False, pictures: bool = True
@@ -37,7 +39,7 @@ def read(
         raise UserError(f"{root}: no such folder")
     file = root
     if root.is_dir():
-        found = sorted(root.glob("*.json"))
+        found = sorted(path for path in root.glob("*.json") if path.name != TRUTH)
         if not found:
             raise UserError(f"{root}: the folder is there but lacks <skeleton>.json")
         if len(found) > 1:
