@@ -197,20 +197,25 @@ def _yours() -> list[str]:
     ]
 
 
-def _pictures(steps: Steps, truth: PoseSet, chosen: list[int], name: str) -> str:
-    entries = json.loads((steps.out / "seen" / name / "predictions.json").read_text("utf-8"))
+def likeness(truth: PoseSet, folder: Path) -> np.ndarray:
+    """(N,) OKS of each drawn animal with what was predicted for it; NaN where nothing counts."""
+    entries = json.loads((folder / "predictions.json").read_text("utf-8"))
     read = from_results(truth, entries, truth.skeleton.sigmas, categories={})
-    likeness = instance_oks(truth, pairs_of(read.predictions, truth), truth.skeleton.sigmas)
+    return instance_oks(truth, pairs_of(read.predictions, truth), truth.skeleton.sigmas)
+
+
+def _pictures(steps: Steps, truth: PoseSet, chosen: list[int], name: str) -> str:
+    values = likeness(truth, steps.out / "seen" / name)
     figures = []
     for picture in chosen:
-        values = likeness[truth.image_index == picture]
-        told = ", ".join(f"{value:.2f}" for value in values[np.isfinite(values)])
+        own = values[truth.image_index == picture]
+        told = ", ".join(f"{value:.2f}" for value in own[np.isfinite(own)])
         figures.append(page.figure(_predicted_picture(steps, truth, picture, name), f"OKS {told}"))
     return page.group("grid", figures)
 
 
 def _predicted_picture(steps: Steps, truth: PoseSet, picture: int, name: str) -> np.ndarray:
-    overlay = Path(truth.files[picture]).with_suffix(".jpg").name
+    overlay = Path(truth.files[picture]).name
     return read_image(steps.out / "seen" / name / overlay)[0]
 
 
