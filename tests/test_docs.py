@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tetrapose import skeletons
-from tetrapose.cli import build_parser
+from tetrapose.cli import COMMANDS, build_parser
 from tetrapose.commands.train import compose
 from tetrapose.errors import UserError
 
@@ -88,7 +88,8 @@ def command_faults(line: str) -> list[str]:
         return []
     program = words[0].rsplit("/")[-1]
     if program == "tetrapose":
-        return parse_faults(line, words[1:])
+        named = len(words) == 2 and words[1] in COMMANDS  # a command's name, not its use
+        return [] if named else parse_faults(line, words[1:])
     if program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         targets = [word for word in words[1:] if "=" not in word]
