@@ -75,7 +75,7 @@ def _head(shape: dict[str, Any], joints: Joints) -> dict[str, Point]:
     for name, side in (("left", 1.0), ("right", -1.0)):
         local[f"{name}_eye"] = (
             head_surface(shape, (eye_t, eye_degrees), side) * (1, 0.97, 0.97),
-            eye_radius * length,
+            1.8 * eye_radius * length,
             ("head",),
         )
         base = head_surface(shape, ear["base"], side) * (1, 0.98, 0.98)
@@ -110,9 +110,9 @@ def _spine(shape: dict[str, Any], joints: Joints, tail_tip: np.ndarray) -> dict[
         "tail_tip": Point(tail_tip, 2.5 * shape["tail"]["radii"][-1], ("tail",)),
     }
     for name, x in (("withers", 0.0), ("back", 0.52 * root[0]), ("tail_root", root[0])):
-        top = float(np.interp(x, chart[:, 0], chart[:, 1])) - 0.04
+        top = float(np.interp(x, chart[:, 0], chart[:, 1])) - 0.015
         if name == "tail_root":
-            top = root[1]
+            top = root[1] + 0.5 * shape["tail"]["radii"][0]
         half = float(np.interp(x, chart[:, 0], chart[:, 3]))
         place = joints.trunk.place(np.array([x, 0.0, top]))
         out[name] = Point(place, 0.85 * half + 0.02, SPINE)

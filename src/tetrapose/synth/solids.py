@@ -82,7 +82,9 @@ def actor(
         points = posed.points + posed.normals * points[:, :1]
     rotation = turn(yaw, 0.0, pose.roll)
     world = points @ rotation.T * scale
-    tip = posed.points[np.flatnonzero(posed.tube == len(tubes) - 1 - _extras(tubes))][-60:].mean(0)
+    tail = [tube.name for tube in tubes].index("tail")
+    rings = posed.points[posed.tube == tail].reshape(-1, mesh.AROUND + 1, 3)
+    tip = rings[-len(mesh.CAP) :, :-1].mean(axis=(0, 1))
     places = locate(shape, joints, tip)
     drop = np.zeros(3)
     if pose.grounded:
@@ -119,10 +121,6 @@ def _woolly(individual: Individual, tubes: list[mesh.Tube]) -> np.ndarray:
 
 def _above(place: np.ndarray) -> np.ndarray:
     return np.array([place[0], place[1], max(place[2], 0.0)])
-
-
-def _extras(tubes: list[mesh.Tube]) -> int:
-    return len(tubes) - 1 - [tube.name for tube in tubes].index("tail")
 
 
 def _face(individual: Individual, joints: Any, tubes: list[mesh.Tube], rest: mesh.Mesh) -> Face:

@@ -152,18 +152,11 @@ def _open(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
         raise UserError(f"{folder}: is a file; name a folder to write to")
     truth, note = folder / "truth.json", folder / ".partial" / "recipe.json"
     known: list[dict[str, Any]] = []
-    try:
-        if truth.exists():
-            content = json.loads(truth.read_text(encoding="utf-8"))
-            made, known = content["recipe"], content["images"]
-        elif note.exists():
-            made = json.loads(note.read_text(encoding="utf-8"))
-        elif folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: is not empty, and not from here; name another folder")
-        else:
-            made = recipe.to_dict()
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder}: its truth cannot be read; name another folder") from None
+    made = recipe.to_dict()
+    if truth.exists() or note.exists():
+        made, known = _read_truth(truth, note)
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty, and not from here; name another folder")
     wanted = recipe.to_dict()
     if made != wanted:
         odd = [key for key in wanted if not isinstance(made, dict) or made.get(key) != wanted[key]]
@@ -174,6 +167,16 @@ def _open(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     (folder / ".partial").mkdir(exist_ok=True)
     _put(note, json.dumps(wanted).encode())
     return known
+
+
+def _read_truth(truth: Path, note: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """The recipe of a folder, and its records where it is finished."""
+    path = truth if truth.exists() else note
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return (content["recipe"], content["images"]) if path is truth else (content, [])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: cannot be read; remove it, or name another folder") from None
 
 
 def _name(recipe: Recipe, index: int) -> str:
