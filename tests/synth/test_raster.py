@@ -53,7 +53,7 @@ def test_weights_give_the_pixel_back():
     points = np.array([[2.0, 2.0], [7.3, 25.1], [28.0, 3.5]])
     covered = raster.rasterise(points, np.array([2.0, 2.0, 2.0]), np.array([[0, 1, 2]]), (32, 32))
     found = raster.nearest(covered)
-    places = found.weights @ points
+    places = found.weights.T @ points
     y, x = np.divmod(found.pixel, 32)
     np.testing.assert_allclose(places, np.stack([x, y], axis=1), atol=1e-3)
     assert len(found.pixel) == pytest.approx(

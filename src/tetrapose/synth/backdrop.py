@@ -59,40 +59,48 @@ def draw(rng: np.random.Generator, outdoors: float) -> Surroundings:
 
 
 def paint(setting: Surroundings, camera: Camera, wall_distance: float) -> np.ndarray:
-    """The empty picture (H, W, 3) float32 in 0..1, a wall ``wall_distance`` past the origin."""
+    """The empty picture (3, H, W) float32 in 0..1, a wall ``wall_distance`` past the origin."""
     rng = np.random.default_rng(setting.seed)
     rays = camera.rays()
     kind = setting.data["behind"]
-    fall = np.maximum(-rays[..., 2], 1e-4)
-    away = float(camera.place[2]) / fall
-    forward = camera.axes[2][:2] / max(np.linalg.norm(camera.axes[2][:2]), 1e-6)
-    wall_at = float(-camera.place[:2] @ forward) + wall_distance
-    reach = rays[..., :2] @ forward.astype(np.float32)
-    on_ground = rays[..., 2] < -1e-4
+    away = float(camera.place[2]) / np.maximum(-rays[2], 1e-4)
+    ahead = camera.axes[2][:2] / max(np.linalg.norm(camera.axes[2][:2]), 1e-6)
+    wall_at = float(-camera.place[:2] @ ahead) + wall_distance
+    reach = rays[0] * float(ahead[0]) + rays[1] * float(ahead[1])
+    on_ground = rays[2] < -1e-4
     if kind != "sky":
         on_ground &= away * reach < wall_at
-    share = on_ground.astype(np.float32)[..., None]
+    share = on_ground.astype(np.float32)
     if kind == "cyclorama":
-        edge = np.clip((wall_at - away * reach) / wall_distance, 0, 1)[..., None]
+        edge = np.clip((wall_at - away * reach) / wall_distance, 0, 1)
         share = share * edge * edge * (3 - 2 * edge)
-    picture = np.zeros((*away.shape, 3), dtype=np.float32)
+    picture = np.zeros_like(rays)
     rows = _rows(share > 0)
-    picture[rows] = _floor(rng, setting, camera, rays[rows], away[rows])
+    picture[:, rows] = _floor(rng, setting, camera, rays[:, rows], away[rows])
     rows = _rows(share < 1)
     if rows.stop > rows.start:
         if kind == "sky":
-            rear = _sky(rng, setting, rays[rows])
+            rear = _sky(rng, setting, rays[:, rows])
         else:
-            rear = _wall(rng, setting, camera, rays[rows], wall_at / np.maximum(reach[rows], 1e-3))
-        picture[rows] = rear + (picture[rows] - rear) * share[rows]
+            distance = wall_at / np.maximum(reach[rows], 1e-3)
+            rear = _wall(rng, setting, camera, rays[:, rows], distance)
+        picture[:, rows] = rear + (picture[:, rows] - rear) * share[rows]
     blur = float(rng.choice((0.0, 0.6, 1.2))) * camera.size[1] / 256
-    return cv2.GaussianBlur(picture, (0, 0), blur) if blur > 0 else picture
+    if blur > 0:
+        picture = np.stack([cv2.GaussianBlur(plane, (0, 0), blur) for plane in picture])
+    return picture
 
 
 def _rows(mask: np.ndarray) -> slice:
     """The rows of a mask that hold anything."""
-    found = np.flatnonzero(mask.any(axis=(1, 2)))
+    found = np.flatnonzero(mask.any(axis=1))
     return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0)
+
+
+def _mix(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(3, H, W) from one colour (3,) to another as a plane goes from 0 to 1."""
+    low, high = low.astype(np.float32), high.astype(np.float32)
+    return np.stack([a + (b - a) * share for a, b in zip(low, high, strict=True)])
 
 
 def _floor(
@@ -103,57 +111,62 @@ def _floor(
     away: np.ndarray,
 ) -> np.ndarray:
     """Ground colours; fine texture fades out where a pixel spans more than it."""
-    ground = camera.place[:2].astype(np.float32) + rays[..., :2] * away[..., None]
-    cell = away * (1 / camera.focal)
     texture = setting.data["texture"]
     angle = rng.uniform(0, np.pi)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    x = ground[..., 0] * cos + ground[..., 1] * sin + 100
-    y = ground[..., 1] * cos - ground[..., 0] * sin + 100
+    east = float(camera.place[0]) + rays[0] * away
+    north = float(camera.place[1]) + rays[1] * away
+    x = east * cos + north * sin + 100
+    y = north * cos - east * sin + 100
+    inverse = camera.focal / away  # pixels to a unit of ground
     value = np.full(x.shape, 0.5, dtype=np.float32)
     fine = {"grass": 0.23, "grain": 0.15, "planks": 0.05, "tiles": 0.05, "plain": 0.0}[texture]
     for size, amount in ((0.012, fine), (0.05, fine * 0.8), (0.6, fine * 0.8 + 0.02)):
-        fade = np.clip(size * 1.5 / np.maximum(cell, 1e-6) - 0.3, 0, 1)
+        fade = np.clip(size * 1.5 * inverse - 0.3, 0, 1)
         stretch = 2.5 if texture == "planks" else 1.0
-        value += amount * fade * noise.sample(x / size / stretch, y / size, 1)
+        value += amount * fade * noise.sample(x * (1 / size / stretch), y * (1 / size), 1)
     if texture in ("planks", "tiles"):
-        width = rng.uniform(0.3, 0.7) if texture == "planks" else rng.uniform(0.6, 1.2)
-        board = np.floor(y / width)
-        length = width * (7 if texture == "planks" else 1)
-        part = np.floor(x / length + board * (0.37 if texture == "planks" else 0))
-        value += 0.13 * noise.sample(board * 37 + part * 11, part * 53, 2)
-        seam = np.minimum(y / width - board, x / length - np.floor(x / length + 0)) * width
-        fade = np.clip(0.04 / np.maximum(cell, 1e-6), 0, 1)
-        value -= 0.25 * fade * (seam < 0.02)
-    value = np.clip(value, 0, 1.2)[..., None]
-    dark, light = setting.ground.astype(np.float32)
-    floor = dark + (light - dark) * value
+        value += _joints(rng, texture, x, y, np.clip(0.04 * inverse, 0, 1))
+    floor = _mix(setting.ground[0], setting.ground[1], np.clip(value, 0, 1.2))
     if setting.data["behind"] == "sky":
-        haze = np.clip(away * (1 / 60), 0, 1)[..., None] * np.float32(0.6)
-        floor += (setting.behind[0].astype(np.float32) - floor) * haze
+        haze = np.clip(away * (1 / 60), 0, 1) * np.float32(0.6)
+        floor += (setting.behind[0].astype(np.float32)[:, None, None] - floor) * haze
     return floor
 
 
+def _joints(
+    rng: np.random.Generator, texture: str, x: np.ndarray, y: np.ndarray, fade: np.ndarray
+) -> np.ndarray:
+    """Boards or tiles: each of a shade of its own, with dark joints."""
+    width = rng.uniform(0.3, 0.7) if texture == "planks" else rng.uniform(0.6, 1.2)
+    board = np.floor(y / width)
+    along = x / (width * (7 if texture == "planks" else 1))
+    part = np.floor(along + board * (0.37 if texture == "planks" else 0))
+    shade = 0.13 * noise.sample(board * 37 + part * 11, part * 53, 2)
+    seam = np.minimum(y / width - board, along - np.floor(along)) * width
+    return shade - 0.25 * fade * (seam < 0.02)
+
+
 def _sky(rng: np.random.Generator, setting: Surroundings, rays: np.ndarray) -> np.ndarray:
-    flat = np.sqrt(rays[..., 0] ** 2 + rays[..., 1] ** 2)
-    height = np.clip(rays[..., 2] / np.maximum(flat, 1e-6), -0.05, 1)
-    bearing = np.arctan2(rays[..., 1], rays[..., 0])
+    flat = np.sqrt(rays[0] * rays[0] + rays[1] * rays[1])
+    height = np.clip(rays[2] / np.maximum(flat, 1e-6), -0.05, 1)
+    bearing = np.arctan2(rays[1], rays[0])
     low, high = setting.behind.astype(np.float32)
-    t = np.clip(height * rng.uniform(1.5, 4), 0, 1)[..., None]
-    picture = low + (high - low) * t
+    picture = _mix(low, high, np.clip(height * rng.uniform(1.5, 4), 0, 1))
     cloud = noise.sample(bearing * 40 + 60, height * 120 + 40 * rng.random(), 3)
     cover = np.clip(0.25 * cloud + rng.uniform(-0.3, 0.4), 0, 1) * np.clip(height * 8, 0, 1)
-    picture = picture + (0.96 - picture) * cover[..., None] * 0.7
+    picture += (np.float32(0.96) - picture) * (cover * np.float32(0.7))
     if setting.data["trees"] and rng.random() < 0.8:
         tall = rng.uniform(0.02, 0.3)
         crest = noise.sample(bearing * 60 + 30, 7 + 0 * bearing, 4) * 0.25
         crest += noise.sample(bearing * 400, 90 + 0 * bearing, 4) * 0.08
-        inside = np.clip((tall * (1 + crest) - height) / 0.012 + 0.5, 0, 1)[..., None]
-        leaf = noise.sample(bearing * 500, height * 500, 5)[..., None] * 0.05
-        tree = rgb(setting.data["trees"]).astype(np.float32) * rng.uniform(0.8, 1.3)
-        tree = tree * (1 - 0.35 * rng.random()) + low * 0.35 * rng.random() + leaf
-        picture = picture * (1 - inside) + np.clip(tree, 0, 1) * inside
-    return picture.astype(np.float32)
+        inside = np.clip((tall * (1 + crest) - height) / 0.012 + 0.5, 0, 1)
+        leaf = noise.sample(bearing * 500, height * 500, 5) * 0.05
+        tree = rgb(setting.data["trees"]) * rng.uniform(0.8, 1.3)
+        tree = tree * (1 - 0.35 * rng.random()) + low * 0.35 * rng.random()
+        tree = tree.astype(np.float32)[:, None, None] + leaf
+        picture += (np.clip(tree, 0, 1) - picture) * inside
+    return picture
 
 
 def _wall(
@@ -166,31 +179,36 @@ def _wall(
     """A wall square to the view: plain, papered, or of bricks, with a skirting and a window."""
     right = np.array([-camera.axes[2][1], camera.axes[2][0]])
     right = right / max(np.linalg.norm(right), 1e-6)
-    x = float(camera.place[:2] @ right) + (rays[..., :2] @ right.astype(np.float32)) * away
-    z = float(camera.place[2]) + rays[..., 2] * away
+    x = float(camera.place[:2] @ right)
+    x = x + (rays[0] * float(right[0]) + rays[1] * float(right[1])) * away
+    z = float(camera.place[2]) + rays[2] * away
     value = 1 + 0.03 * noise.sample(x * 9, z * 9, 1) + 0.05 * noise.sample(x * 2, z * 2, 2)
-    picture = setting.behind[0].astype(np.float32) * value[..., None]
+    lift = np.zeros_like(value)
+    wall = setting.behind[0].astype(np.float32)[:, None, None]
     if setting.data["behind"] == "cyclorama":
-        return picture
+        return wall * value
     style = rng.choice(("plain", "stripes", "bricks"), p=(0.6, 0.2, 0.2))
+    texture = value
     if style == "stripes":
-        band = (np.floor(x / 0.35) % 2)[..., None]
-        picture = picture * (1 - 0.14 * band)
+        texture = value * (1 - 0.14 * (np.floor(x / 0.35) % 2))
     elif style == "bricks":
         course = np.floor(z / 0.16)
         along = x / 0.42 + 0.5 * (course % 2)
         joint = ((z / 0.16 - course) < 0.12) | ((along - np.floor(along)) < 0.05)
         shade = 0.06 * noise.sample(course * 31, np.floor(along) * 17, 2)
-        picture = picture * (1 + shade - 0.22 * joint)[..., None]
-    picture = np.where((z < 0.22)[..., None] & (style != "bricks"), picture * 0.75 + 0.2, picture)
+        texture = value * (1 + shade - 0.22 * joint)
+    if style != "bricks":
+        skirting = z < 0.22
+        texture, lift = np.where(skirting, texture * 0.75, texture), 0.2 * skirting
+    picture = wall * texture + lift.astype(np.float32)
     for _ in range(int(rng.integers(0, 3))):
         middle, low = rng.uniform(-4, 4), rng.uniform(0.4, 2.0)
         wide, tall = rng.uniform(0.4, 1.4), rng.uniform(0.5, 2.0)
-        inside = (np.abs(x - middle) < wide) & (np.abs(z - low - tall) < tall)
-        border = inside & ~(
-            (np.abs(x - middle) < wide - 0.08) & (np.abs(z - low - tall) < tall - 0.08)
-        )
-        fill = (rng.uniform(0.25, 0.9) * rng.uniform(0.8, 1.1, 3)).astype(np.float32)
-        picture = np.where(inside[..., None], fill * value[..., None], picture)
-        picture = np.where(border[..., None], 0.35 * fill + 0.3, picture)
+        off_x, off_z = np.abs(x - middle), np.abs(z - low - tall)
+        inside = (off_x < wide) & (off_z < tall)
+        pane = (off_x < wide - 0.08) & (off_z < tall - 0.08)
+        fill = rng.uniform(0.25, 0.9) * rng.uniform(0.8, 1.1, 3)
+        for plane, tint in zip(picture, fill, strict=True):
+            plane[inside] = 0.35 * tint + 0.3
+            plane[pane] = tint * value[pane]
     return picture.astype(np.float32)

@@ -73,30 +73,19 @@ def _distance(
     Also which way is out there (n, 3), and the width (n,). A ring counts as an ellipsoid whose axis
     along the tube is as short as the shorter of the two others.
     """
-    frames = rings.frames[chosen]
-    count = len(chosen)
-    offset = np.einsum("rij,rj->ri", frames, rings.centre[chosen]).astype(np.float32)
-    local = points @ frames.reshape(-1, 3).T.astype(np.float32)
-    local = local.reshape(-1, count, 3) - offset
+    frames = rings.frames[chosen].astype(np.float32)
+    offset = np.einsum("rij,rj->ir", rings.frames[chosen], rings.centre[chosen])
+    axis, top, left = (points @ frames[:, i].T - offset[i].astype(np.float32) for i in range(3))
     side, up, down = (v[chosen].astype(np.float32) for v in (rings.side, rings.up, rings.down))
-    rise = local[..., 1]
-    scales = np.empty((3, 1, count), dtype=np.float32)
-    scales[:, 0] = 1 / np.minimum(side, (up + down) / 2), 1 / up, 1 / side
-    square = (local[..., 0] * scales[0]) ** 2 + (local[..., 2] * scales[2]) ** 2
-    square += (rise * np.where(rise > 0, scales[1], 1 / down)) ** 2
-    length = np.sqrt(np.einsum("nri,nri->nr", local, local))
+    short, side, up, down = 1 / np.minimum(side, (up + down) / 2), 1 / side, 1 / up, 1 / down
+    square = (axis * short) ** 2 + (left * side) ** 2 + (top * np.where(top > 0, up, down)) ** 2
+    length = np.sqrt(axis * axis + top * top + left * left)
     away = length * (1 - 1 / np.sqrt(np.maximum(square, 1e-6))) / widths.astype(np.float32)
     best = away.argmin(axis=1)
     rows = np.arange(len(points))
-    place = local[rows, best]
-    steep = np.stack(
-        [
-            scales[0, 0, best],
-            np.where(place[:, 1] > 0, scales[1, 0, best], 1 / down[best]),
-            scales[2, 0, best],
-        ],
-        axis=1,
-    )
-    outward = np.einsum("ni,nij->nj", place * steep**2, frames[best].astype(np.float32))
+    axis, top, left = axis[rows, best], top[rows, best], left[rows, best]
+    slope = [axis * short[best] ** 2, 0 * top, left * side[best] ** 2]
+    slope[1] = top * np.where(top > 0, up[best], down[best]) ** 2
+    outward = np.einsum("in,nij->nj", np.stack(slope), frames[best])
     outward /= np.maximum(np.sqrt(np.einsum("ni,ni->n", outward, outward)), 1e-9)[:, None]
     return away[rows, best], outward, widths[best].astype(np.float32)

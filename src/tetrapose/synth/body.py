@@ -121,7 +121,8 @@ def ears(shape: dict[str, Any], joints: Joints) -> list[Tube]:
             way = way / np.linalg.norm(way)
             place = place + way * np.array([1, side, 1]) * ear["length"] / 4
             path.append(place)
-        width = ear["width"] * np.array([1.0, 0.92, 0.72, 0.42, ear["tip"]])
+        pointed, round_ = np.array([[1.0, 0.92, 0.72, 0.42, 0.04], [0.85, 1.0, 1.0, 0.9, 0.62]])
+        width = ear["width"] * (pointed + (round_ - pointed) * ear["tip"])
         thick = ear["thick"] * np.array([1.4, 1.0, 0.8, 0.6, 0.35])
         radii = np.stack([thick, thick, width], axis=1) * length
         across = np.array(ear.get("across", [-0.35, 1.0, -0.2])) * np.array([1, side, 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -30,7 +29,7 @@ def load() -> dict[str, dict[str, Any]]:
     table = yaml.safe_load(text)
     for name, own in list(table.items()):
         if "like" in own:  # the other stands before it in the file
-            whole = deepcopy(table[own.pop("like")])
+            whole = _own(table[own.pop("like")])
             _merge(whole, own)
             table[name] = whole
     return table
@@ -54,11 +53,11 @@ def check(chosen: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
 def draw(rng: np.random.Generator, build: str) -> Individual:
     """An individual of a build: a variant where it has several, its own proportions, a coat."""
     table = load()[build]
-    data = deepcopy({k: v for k, v in table.items() if k not in ("variants", "coats", "poses")})
+    data = _own({k: v for k, v in table.items() if k not in ("variants", "coats", "poses")})
     variants, coats = table.get("variants", []), table["coats"]
     if variants:
         odds = np.array([variant.get("often", 1.0) for variant in variants])
-        _merge(data, deepcopy(variants[rng.choice(len(variants), p=odds / odds.sum())]))
+        _merge(data, _own(variants[rng.choice(len(variants), p=odds / odds.sum())]))
     odds = np.array([coat.get("often", 1.0) for coat in coats])
     coat = coats[rng.choice(len(coats), p=odds / odds.sum())]
     return Individual(build, _shape(data, _deviations(rng)), _coat(rng, coat))
@@ -66,11 +65,18 @@ def draw(rng: np.random.Generator, build: str) -> Individual:
 
 def plain(build: str, coat: int = 0, variant: int = 0) -> Individual:
     """The build without deviations, in one of its coats."""
-    data = deepcopy(load()[build])
+    data = _own(load()[build])
     variants = data.pop("variants", [])
     if variants:
         _merge(data, variants[variant])
     return Individual(build, _shape(data, None), _coat(None, data.pop("coats")[coat]))
+
+
+def _own(value: Any) -> Any:
+    """A copy of plain values that can be changed."""
+    if isinstance(value, dict):
+        return {key: _own(part) for key, part in value.items()}
+    return [_own(part) for part in value] if isinstance(value, list) else value
 
 
 def _merge(data: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -132,7 +138,7 @@ def _shape(data: dict[str, Any], own: dict[str, float] | None) -> dict[str, Any]
 
 def _coat(rng: np.random.Generator | None, coat: dict[str, Any]) -> dict[str, Any]:
     """A coat whose lists of colours are settled and whose colours deviate a little."""
-    out = {"pattern": "solid", "scale": 0.2, "cover": 0.5, **deepcopy(coat)}
+    out = {"pattern": "solid", "scale": 0.2, "cover": 0.5, **_own(coat)}
     for key, value in out.items():
         if isinstance(value, list) and value and isinstance(value[0], str):
             out[key] = value[0] if rng is None else str(rng.choice(value))

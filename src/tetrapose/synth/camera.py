@@ -30,21 +30,28 @@ class Camera:
         y = self.middle[1] - self.focal * local[..., 1] / depth
         return np.stack([x, y], axis=-1), local[..., 2]
 
-    def rays(self, rows: slice = slice(None)) -> np.ndarray:
-        """(H, W, 3) float32 directions in the world, of length 1 along the axis."""
+    def rays(self) -> np.ndarray:
+        """(3, H, W) float32 directions in the world, of length 1 along the axis."""
         width, height = self.size
         x = ((np.arange(width) - self.middle[0]) / self.focal).astype(np.float32)
-        y = ((self.middle[1] - np.arange(height)[rows]) / self.focal).astype(np.float32)
+        y = ((self.middle[1] - np.arange(height)) / self.focal).astype(np.float32)
         right, up, forward = self.axes.astype(np.float32)
-        return forward + x[None, :, None] * right + y[:, None, None] * up
+        return np.stack(
+            [
+                (f + r * x)[None] + (u * y)[:, None]
+                for r, u, f in zip(right, up, forward, strict=True)
+            ]
+        )
 
     def toward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(n, 3) float32 unit directions from what pixels (n,) show to the camera."""
+        """(3, n) float32 unit directions from what pixels (n,) show to the camera."""
         right, up, forward = self.axes.astype(np.float32)
-        across = ((x - self.middle[0]) / self.focal).astype(np.float32)[:, None]
-        rise = ((self.middle[1] - y) / self.focal).astype(np.float32)[:, None]
-        away = forward + across * right + rise * up
-        return away / -np.sqrt(np.einsum("pi,pi->p", away, away))[:, None]
+        across = ((x - self.middle[0]) / self.focal).astype(np.float32)
+        rise = ((self.middle[1] - y) / self.focal).astype(np.float32)
+        away = np.stack(
+            [f + r * across + u * rise for r, u, f in zip(right, up, forward, strict=True)]
+        )
+        return away / -np.sqrt(1 + across * across + rise * rise)
 
     def finer(self, factor: int) -> Camera:
         """The same view on a grid whose cells are 1 / factor of a pixel."""

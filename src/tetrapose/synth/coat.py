@@ -86,7 +86,7 @@ def _belly(body: _Body) -> np.ndarray:
 def _points(body: _Body) -> np.ndarray:
     part = np.where(body.on("upper", "lower", "foot"), _smooth(-body.z, -0.42, -0.15), 0.0)
     part = np.where(body.on("head"), _smooth(body.share, 0.35, 0.75), part)
-    return np.where(body.on("ear", "tail"), 1.0, part)
+    return np.where(body.on("tail"), 1.0, part)
 
 
 def _saddle(body: _Body) -> np.ndarray:
@@ -108,7 +108,7 @@ SCHEMES: dict[str, Callable[[_Body], np.ndarray]] = {
     "blaze": _blaze,
     "legs": lambda body: body.on(*_LIMB) * _smooth(-body.z, -0.42, -0.25),
     "socks": lambda body: body.on(*_LIMB) * _smooth(-body.z, -0.20, -0.15),
-    "face": lambda body: body.on("head", "ear") * 1.0,
+    "face": lambda body: body.on("head") * 1.0,
     "muzzle": lambda body: body.on("head") * _smooth(body.share, 0.62, 0.8),
     "tip": lambda body: body.on("tail") * _smooth(body.share, 0.72, 0.85),
 }
@@ -124,7 +124,8 @@ def _tone(coat: dict[str, Any], points: np.ndarray, rest: Mesh, parts: np.ndarra
     tone = np.zeros(len(points), dtype=np.float32)
     for scheme, amount in coat.get("tone", {}).items():
         tone = np.maximum(tone, SCHEMES[scheme](body) * amount)
-    return tone
+    # the second colour of an ear is that of its hollow side, which looks forward
+    return np.where(body.on("ear"), _smooth(-body.top, 0.1, 0.7), tone).astype(np.float32)
 
 
 def _pattern(
@@ -189,6 +190,10 @@ def _colours(coat: dict[str, Any], tubes: list[Tube]) -> np.ndarray:
             trio = [rgb("#cbbf9f"), rgb("#cbbf9f"), rgb("#cbbf9f")]
         elif kind == "foot" and "hoof" in coat:
             trio = [rgb(coat["hoof"])] * 3
+        elif kind == "ear":
+            other = any(scheme in coat.get("tone", {}) for scheme in ("points", "face"))
+            outer = rgb(coat.get("parts", {}).get("ear", coat["second" if other else "base"]))
+            trio = [outer, 0.5 * outer + 0.5 * rgb("#b98a7c"), outer]
         elif kind in coat.get("parts", {}):
             trio = [rgb(coat["parts"][kind])] * 3
         out[i] = trio

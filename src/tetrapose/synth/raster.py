@@ -30,7 +30,7 @@ class Covered:
 class Fragments:
     """The nearest surface at each covered pixel, in rising order of pixels.
 
-    pixel (P,) flat index (row * width + column); face (P,) into the faces; weights (P, 3) of the
+    pixel (P,) flat index (row * width + column); face (P,) into the faces; weights (3, P) of the
     face's corners on the picture; depth (P,) along the camera's axis.
     """
 
@@ -146,4 +146,4 @@ def nearest(covered: Covered) -> Fragments:
     plane = covered.planes.take(slot.take(face), axis=0).T
     w1 = np.clip(plane[0] * x + plane[1] * y + plane[2], 0, 1)
     w2 = np.clip(plane[3] * x + plane[4] * y + plane[5], 0, 1)
-    return Fragments(pixel, face, np.stack([1 - w1 - w2, w1, w2], axis=1), 1 / buffer.take(pixel))
+    return Fragments(pixel, face, np.stack([1 - w1 - w2, w1, w2]), 1 / buffer.take(pixel))

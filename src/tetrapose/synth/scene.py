@@ -148,13 +148,13 @@ def _surfaces(stage: Stage) -> tuple[Surfaces, np.ndarray]:
 
 
 def _expose(stage: Stage, surfaces: Surfaces) -> np.ndarray:
-    """The picture (H, W, 3) float32 in 0..1 before the lens and the film.
+    """The picture (3, H, W) float32 in 0..1 before the lens and the film.
 
     Every cell of the fine grid counts towards how much of a pixel is covered; every other one, as
     on a chessboard, towards its colour.
     """
     picture = backdrop.paint(stage.setting, stage.camera, stage.wall)
-    picture *= 1 - _shadow(stage)[..., None]
+    picture *= 1 - _shadow(stage)
     fragments = surfaces.fragments
     if not len(fragments.pixel):
         return picture
@@ -164,44 +164,54 @@ def _expose(stage: Stage, surfaces: Surfaces) -> np.ndarray:
     # the window of whole pixels around all that is covered
     left, top = int(x.min()) // FINER, int(y.min()) // FINER
     right, bottom = int(x.max()) // FINER + 1, int(y.max()) // FINER + 1
-    x, y = x - left * FINER, y - top * FINER
-    layer = np.zeros(((bottom - top) * FINER, (right - left) * FINER, 4), dtype=np.float32)
-    covered = np.zeros(layer.shape[:2], dtype=np.float32)
-    layer[y[shaded], x[shaded], :3] = colours
-    layer[y[shaded], x[shaded], 3] = 1
-    covered[y, x] = 1
-    size = (right - left, bottom - top)
-    layer = cv2.resize(layer, size, interpolation=cv2.INTER_AREA)
-    alpha = cv2.resize(covered, size, interpolation=cv2.INTER_AREA)
-    # a pixel covered only in cells that were not shaded takes its neighbours' colour
-    layer += 1e-3 * cv2.blur(layer, (3, 3), borderType=cv2.BORDER_CONSTANT)
-    colour = layer[..., :3] / np.maximum(layer[..., 3:], 1e-6)
-    under = picture[top:bottom, left:right]
-    under += (colour - under) * alpha[..., None]
+    window = (right - left, bottom - top)
+    spot = (y - top * FINER) * (window[0] * FINER) + (x - left * FINER)
+    alpha = _averaged(spot, np.float32(1), window)
+    spot = spot[shaded]
+    count = _spread(_averaged(spot, np.float32(1), window))
+    under = picture[:, top:bottom, left:right]
+    for plane, colour in zip(under, colours, strict=True):
+        plane += (_spread(_averaged(spot, colour, window)) / count - plane) * alpha
     return picture
+
+
+def _averaged(
+    spot: np.ndarray, value: np.ndarray | np.float32, size: tuple[int, int]
+) -> np.ndarray:
+    """(H, W) means over the cells of each pixel, of values at cells ``spot`` and 0 elsewhere."""
+    width, height = size
+    plane = np.zeros(width * height * FINER**2, dtype=np.float32)
+    plane[spot] = value
+    plane = plane.reshape(height * FINER, width * FINER)
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+
+
+def _spread(plane: np.ndarray) -> np.ndarray:
+    """A plane with a trace of its neighbours, for pixels covered in cells that were not shaded."""
+    return plane + 1e-3 * cv2.blur(plane, (3, 3), borderType=cv2.BORDER_CONSTANT) + 1e-9
 
 
 def _colours(
     stage: Stage, surfaces: Surfaces, shaded: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """(n, 3) lit colours of some of the fragments."""
+    """(3, n) lit colours of some of the fragments."""
     camera = stage.camera.finer(FINER)
     fragments, solid_at = surfaces.fragments, surfaces.solid[shaded]
-    out = np.zeros((len(shaded), 3), dtype=np.float32)
+    out = np.zeros((3, len(shaded)), dtype=np.float32)
     view = camera.toward(x, y)
     start = 0
     for i, solid in enumerate(_solids(stage)):
         mine = np.flatnonzero(solid_at == i)
         if len(mine):
             chosen = shaded[mine]
-            corners = solid.faces[fragments.face[chosen] - start]
-            weights = fragments.weights[chosen]
-            place = shade.Place(corners, weights, solid.tube[fragments.face[chosen] - start])
+            face = fragments.face[chosen] - start
+            corners = np.ascontiguousarray(solid.faces.take(face, axis=0).T)
+            place = shade.Place(corners, fragments.weights[:, chosen], solid.tube[face])
             normals = shade.normals_at(place, solid.normals, (x[mine], y[mine]), camera.size[1])
             away = float(fragments.depth[chosen].mean())
             colour = shade.colour_solid(solid, place, away / camera.focal)
             normals = shade.ruffled(solid, place, normals)
-            out[mine] = shade.lit(colour, normals, view[mine], stage.light, solid.gloss)
+            out[:, mine] = shade.lit(colour, normals, view[:, mine], stage.light, solid.gloss)
         start += len(solid.faces)
     return np.clip(out, 0, 1)
 
@@ -234,15 +244,20 @@ def _shadow(stage: Stage) -> np.ndarray:
 
 
 def _develop(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Exposure, contrast, a little blur and noise, as cameras have them."""
-    height, width = picture.shape[:2]
+    """(H, W, 3) uint8: exposure, contrast, a little blur and noise, as cameras have them."""
+    height, width = picture.shape[1:]
     gain, contrast = rng.uniform(0.88, 1.15), rng.uniform(0.9, 1.15)
-    picture = (picture * gain - 0.5) * contrast + 0.5
     soft = rng.uniform(0.0, 0.7) * height / 256
-    if soft > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), soft)
-    noise = rng.standard_normal((height, width, 1), dtype=np.float32) * rng.uniform(0, 0.018)
-    return np.clip((picture + noise) * 255 + 0.5, 0, 255).astype(np.uint8)
+    grain = rng.standard_normal((height, width), dtype=np.float32)
+    # ((picture * gain - 0.5) * contrast + 0.5) * 255, and half a step for rounding
+    grain *= 255 * rng.uniform(0, 0.018)
+    grain += 255 * (0.5 - 0.5 * contrast) + 0.5
+    planes = []
+    for plane in picture:
+        even = cv2.GaussianBlur(plane, (0, 0), soft) if soft > 0.3 else plane
+        shown = even * np.float32(255 * gain * contrast) + grain
+        planes.append(np.clip(shown, 0, 255).astype(np.uint8))
+    return cv2.merge(planes)
 
 
 def _truth(stage: Stage, surfaces: Surfaces, number: int) -> Animal:

@@ -23,7 +23,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Place:
-    """n places on a solid: corners (n, 3) of their faces, weights (n, 3), and tubes (n,)."""
+    """n places on a solid: corners (3, n) of their faces, weights (3, n), and tubes (n,)."""
 
     corners: np.ndarray
     weights: np.ndarray
@@ -31,81 +31,104 @@ class Place:
 
     def some(self, mask: np.ndarray) -> Place:
         """Only some of the places."""
-        return Place(self.corners[mask], self.weights[mask], self.tube[mask])
+        return Place(self.corners[:, mask], self.weights[:, mask], self.tube[mask])
 
     def values(self, table: np.ndarray) -> np.ndarray:
-        """(n, C) float32 from values of the corners (V, C)."""
-        table = np.ascontiguousarray(table, dtype=np.float32)
-        out = table.take(self.corners[:, 0], axis=0) * self.weights[:, :1]
-        out += table.take(self.corners[:, 1], axis=0) * self.weights[:, 1:2]
-        out += table.take(self.corners[:, 2], axis=0) * self.weights[:, 2:]
+        """(C, n) float32 from values of the corners (V, C)."""
+        out = np.empty((table.shape[1], len(self.tube)), dtype=np.float32)
+        for row, column in zip(out, np.ascontiguousarray(table.T, dtype=np.float32), strict=True):
+            np.multiply(column.take(self.corners[0]), self.weights[0], out=row)
+            row += column.take(self.corners[1]) * self.weights[1]
+            row += column.take(self.corners[2]) * self.weights[2]
         return out
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """(3, n) vectors of length 1."""
+    x, y, z = vectors
+    return vectors / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-6)
 
 
 def normals_at(
     place: Place, normals: np.ndarray, at: tuple[np.ndarray, np.ndarray], height: int
 ) -> np.ndarray:
-    """(n, 3) normals at pixels ``at`` (x, y), evened over neighbours so that joins do not show."""
+    """(3, n) normals at pixels ``at`` (x, y), evened over neighbours so that joins do not show."""
     x, y = at
     top, left = int(y.min()), int(x.min())
-    plane = np.zeros((int(y.max()) - top + 1, int(x.max()) - left + 1, 3), dtype=np.float32)
-    plane[y - top, x - left] = place.values(normals)
+    size = (int(y.max()) - top + 1, int(x.max()) - left + 1)
+    spot = (y - top) * size[1] + (x - left)
     reach = max(5, round(5 * height / 512) | 1)
-    even = cv2.blur(plane, (reach, reach))[y - top, x - left]
-    return even / np.maximum(np.sqrt(np.einsum("pi,pi->p", even, even)), 1e-6)[:, None]
+    even = place.values(normals)
+    for row in even:
+        plane = np.zeros(size[0] * size[1], dtype=np.float32)
+        plane[spot] = row
+        row[:] = cv2.blur(plane.reshape(size), (reach, reach)).ravel().take(spot)
+    return unit(even)
 
 
 def colour_solid(solid: Solid, place: Place, fine: float) -> np.ndarray:
-    """Coat colours (n, 3) of places on a solid; ``fine`` is how much of the world a pixel spans."""
+    """Coat colours (3, n) of places on a solid; ``fine`` is how much of the world a pixel spans."""
     paint = solid.paint
-    fields = place.values(paint.fields)
-    tone, phase, flat, along, around = fields.T
-    table = paint.colours.astype(np.float32).reshape(-1, 9).take(place.tube, axis=0)
-    table = table.reshape(-1, 3, 3)
-    colour = table[:, 0] + (table[:, 1] - table[:, 0]) * tone[:, None]
+    tone, phase, flat, along, around = place.values(paint.fields)
+    table = paint.colours.astype(np.float32).transpose(1, 2, 0)  # base, second, mark; channel; tube
     # hair lies along the body; a fleece and leaves lie every way
-    every_way = solid.curl[place.tube] > 0
+    every_way = (solid.curl > 0)[place.tube]
     stretch = np.where(every_way, np.float32(300), np.float32(160))
-    grain = noise.sample(along * stretch, around * np.where(every_way, stretch, 420), noise.FINE)
+    across = np.where(every_way, np.float32(300), np.float32(420))
+    grain = noise.sample(along * stretch, around * across, noise.FINE)
+    detail = float(np.clip(0.012 / max(fine, 1e-6), 0.25, 1))
+    uneven = 1 + (solid.fur * detail) * grain
+    mark = None
     if paint.rough:
         wave = np.sin(phase + 0.25 * grain)
         if paint.spotted:
             wave = wave * np.sin(around * paint.spotted + 0.8 * np.sin(phase * 0.37))
-        mark = np.clip((paint.rough * wave + flat) * 4 + 0.5, 0, 1)[:, None]
-        colour = colour + (table[:, 2] - colour) * mark
-    detail = float(np.clip(0.012 / max(fine, 1e-6), 0.25, 1))
-    colour = colour * (1 + solid.fur * detail * grain)[:, None]
+        mark = np.clip((paint.rough * wave + flat) * 4 + 0.5, 0, 1)
+    colour = np.empty((3, len(tone)), dtype=np.float32)
+    for channel, row in enumerate(colour):
+        base, second, over = (table[i, channel].take(place.tube) for i in range(3))
+        row[:] = base + (second - base) * tone
+        if mark is not None:
+            row += (over - row) * mark
+        row *= uneven
     if solid.face is not None:
         on = np.flatnonzero(place.tube == solid.face.tube)
         if len(on):
             local = place.some(on).values(solid.face.local)
-            colour[on] = face.draw(solid.face.shape, solid.face.coat, local, colour[on])
+            colour[:, on] = face.draw(solid.face.shape, solid.face.coat, local, colour[:, on])
     return np.clip(colour, 0, 1)
 
 
 def ruffled(solid: Solid, place: Place, normals: np.ndarray) -> np.ndarray:
-    """Normals (n, 3) turned this way and that over a fleece or leaves."""
+    """Normals (3, n) turned this way and that over a fleece or leaves."""
     if not solid.curl.any():
         return normals
-    along, around = place.values(solid.paint.fields[:, 3:]).T
-    turned = normals.copy()
-    for axis in range(3):
-        tilt = noise.sample(along * 260 + 71 * axis, around * 260, noise.FINE)
-        turned[:, axis] += solid.curl[place.tube] * tilt
-    return turned / np.sqrt(np.einsum("pi,pi->p", turned, turned))[:, None]
+    along, around = place.values(solid.paint.fields[:, 3:])
+    depth = solid.curl.astype(np.float32)[place.tube]
+    tilts = [
+        depth * noise.sample(along * 260 + 71 * axis, around * 260, noise.FINE) for axis in range(3)
+    ]
+    return unit(normals + np.stack(tilts))
 
 
 def lit(
     colour: np.ndarray, normals: np.ndarray, view: np.ndarray, light: Light, gloss: float
 ) -> np.ndarray:
-    """Colours under the light (n, 3), not clipped; ``view`` (n, 3) points to the camera."""
-    toward = light.direction.astype(np.float32)
-    facing = normals @ toward
-    direct = np.clip((facing + 0.25) / 1.25, 0, 1)[:, None]
-    up = (normals[:, 2:3] + 1) / 2
-    around = light.ground + (light.sky - light.ground) * up
-    half = view + toward
-    half = half / np.maximum(np.linalg.norm(half, axis=1), 1e-6)[:, None]
-    shine = np.clip(np.einsum("pi,pi->p", normals, half), 0, 1) ** 24 * gloss * (facing > 0)
-    edge = (1 - np.clip(np.einsum("pi,pi->p", normals, view), 0, 1)) ** 3
-    return colour * (around + light.colour * direct + 0.18 * edge[:, None]) + shine[:, None]
+    """Colours under the light (3, n), not clipped; ``view`` (3, n) points to the camera."""
+    tx, ty, tz = (float(v) for v in light.direction)
+    nx, ny, nz = normals
+    facing = nx * tx + ny * ty + nz * tz
+    direct = np.clip((facing + 0.25) / 1.25, 0, 1)
+    up = (nz + 1) / 2
+    vx, vy, vz = view
+    hx, hy, hz = vx + tx, vy + ty, vz + tz
+    half = (nx * hx + ny * hy + nz * hz) / np.sqrt(np.maximum(hx * hx + hy * hy + hz * hz, 1e-9))
+    shine = np.clip(half, 0, 1) ** 8
+    shine = shine * shine * shine * gloss * (facing > 0)
+    edge = 1 - np.clip(nx * vx + ny * vy + nz * vz, 0, 1)
+    edge = 0.18 * edge * edge * edge
+    out = np.empty_like(colour)
+    for i, row in enumerate(out):
+        sky, ground, strength = (float(v[i]) for v in (light.sky, light.ground, light.colour))
+        row[:] = colour[i] * (ground + (sky - ground) * up + strength * direct + edge) + shine
+    return out

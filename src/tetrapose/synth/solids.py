@@ -140,7 +140,10 @@ def thing(rng: np.random.Generator, kind: str, place: np.ndarray, across: np.nda
         points = props.roughen(points, built.normals, depth, int(rng.integers(2**31)))
     flat = np.full(len(points), -2.0)
     zero = np.zeros(len(points))
-    fields = np.stack([zero, zero, flat, built.along, built.around], axis=1).astype(np.float32)
+    along, around = built.along, built.around
+    if kind in ("bush", "rock"):  # by place in space: over uneven rings the grain would zigzag
+        along, around = (points @ np.array([[0.8, 0.1], [0.2, 0.9], [0.6, -0.5]])).T
+    fields = np.stack([zero, zero, flat, along, around], axis=1).astype(np.float32)
     trio = np.repeat(np.array(colours)[:, None], 3, axis=1)
     return Solid(
         points=points,
