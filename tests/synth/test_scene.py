@@ -79,6 +79,14 @@ def test_wide_pictures_and_chosen_builds_and_poses():
     assert [(a.build, a.pose) for a in made.animals] == [("horse", "graze")]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_animals_as_asked_for_and_each_worth_a_label(count):
+    for index in range(5):
+        made = synth.render(index, seed=8, size=96, animals=count)
+        assert len(made.animals) == count
+        assert min(a.area for a in made.animals) > 0.002 * 96**2
+
+
 def test_what_there_is_not_is_refused():
     with pytest.raises(UserError, match="no build unicorn"):
         synth.render(0, builds=["unicorn"])

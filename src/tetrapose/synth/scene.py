@@ -19,7 +19,8 @@ from tetrapose.synth.stage import POSES, Stage, set_up, without
 
 FINER = 2  # surfaces are drawn on a grid this much finer than the picture, then averaged
 LEAST_SEEN = 0.15  # an animal of which less than this share is seen is taken out of the picture
-LEAST_PIXELS = 0.0015  # and one that covers less than this share of the picture
+LEAST_PIXELS = 0.003  # and one that covers less than this share of the picture
+TRIES = 20  # scenes drawn until one shows all its animals; the last stands as it is
 THING = -2  # owner of a pixel that shows a loose thing; -1 the background
 
 
@@ -83,18 +84,23 @@ def render(
         raise UserError(f"no pose {', '.join(odd)}; there are: {', '.join(POSES)}")
     rng = np.random.default_rng([seed, index])
     shape = (size, size) if isinstance(size, int) else size
-    stage = set_up(rng, shape, animals, build_table.check(builds), tuple(poses or POSES))
-    stage, surfaces = resolve(stage)
+    chosen, postures = build_table.check(builds), tuple(poses or POSES)
+    floor = LEAST_PIXELS * shape[0] * shape[1] * FINER**2
+    for _ in range(TRIES):
+        drawn = set_up(rng, shape, animals, chosen, postures)
+        stage, surfaces = resolve(drawn)
+        if len(stage.actors) == len(drawn.actors) and _seen(stage, surfaces).min() > floor:
+            break
     image = _develop(rng, _expose(stage, surfaces))
-    truth = tuple(_truth(stage, surfaces, i) for i in range(len(stage.actors)))
-    return Scene(image, truth, index, seed)
+    truth = [_truth(stage, surfaces, i) for i in range(len(stage.actors))]
+    return Scene(image, tuple(one for one in truth if one.area), index, seed)
 
 
 def resolve(stage: Stage) -> tuple[Stage, Surfaces]:
     """What is nearest at each cell; loose things or animals that leave too little seen go."""
     while True:
         surfaces, full = _surfaces(stage)
-        seen = np.bincount(surfaces.owner[surfaces.owner >= 0], minlength=len(full))
+        seen = _seen(stage, surfaces)
         floor = LEAST_PIXELS * surfaces.owner.size
         bad = [i for i in range(len(full)) if seen[i] < max(LEAST_SEEN * full[i], floor)]
         if not bad:
@@ -105,6 +111,11 @@ def resolve(stage: Stage) -> tuple[Stage, Surfaces]:
             stage = without(stage, actor_at=bad[-1])
         else:
             return stage, surfaces
+
+
+def _seen(stage: Stage, surfaces: Surfaces) -> np.ndarray:
+    """(animals,) the number of cells that show each."""
+    return np.bincount(surfaces.owner[surfaces.owner >= 0], minlength=len(stage.actors))
 
 
 def _solids(stage: Stage) -> list[Solid]:
