@@ -10,14 +10,20 @@ test, DARK, species-macro AP, with this package's sigmas and with those MMPose a
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from tetrapose.training.callbacks import plot_curves
+
 STAGES = ("default_128", "default")
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "tetrapose" / "weights"
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "src" / "tetrapose" / "weights"
+DOCS = REPOSITORY / "docs"
+CURVES = ("train/loss", "val/loss", "val/AP", "val/AP50", "val/AP75", "val/oks", "val/pck_0.1")
 FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "nme", "oks", "swap_rate")
 
 
@@ -44,7 +50,20 @@ def main() -> None:
     shutil.copyfile(made, PACKAGE / "default.safetensors")
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (PACKAGE / "default.json").write_text(text, encoding="utf-8")
+    curve()
     print(json.dumps(scores, indent=2))
+
+
+def curve() -> None:
+    """Both stages' losses and scores, one after the other, as a picture of the documents."""
+    rows: list[dict[str, float]] = []
+    for stage in STAGES:
+        done = rows[-1]["epoch"] if rows else 0
+        with open(f"runs/{stage}/curves.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                values = {k: float(v) for k, v in row.items() if v and k in CURVES}
+                rows.append({**values, "epoch": float(row["epoch"]) + done})
+    plot_curves(rows, DOCS / "images" / "default_model_curves.png")
 
 
 def tetrapose(*arguments: str) -> None:
