@@ -31,7 +31,8 @@ def test_draws_labels_and_a_sheet(tmp_path):
     done = synth(*words)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(
-        r"2 pictures, \d animals in .*; drew 2 in .* s, [\d.]+ pictures/s", done.stdout
+        r"2 pictures, \d animals in .*; drew 2 in .* s: [\d.]+ pictures/s, [\d.]+ a second",
+        done.stdout,
     )
     assert cv2.imread(str(out / "images" / "000001.jpg")).shape == (64, 96, 3)
     assert cv2.imread(str(out / "sheet.png")).shape == (320, 640, 3)

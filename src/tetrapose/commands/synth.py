@@ -17,6 +17,7 @@ was. A folder that other arguments made is left alone.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -75,16 +76,17 @@ def run(args: argparse.Namespace) -> int:
         hide=_hidden(args.hide),
         suffix=".png" if args.png else ".jpg",
     )
-    began = time.perf_counter()
+    began, before = time.perf_counter(), sum(os.times()[:4])
     done = synth.carry_out(args.out, recipe, workers=args.workers, tell=_progress(args.count))
-    seconds = time.perf_counter() - began
+    seconds, worked = time.perf_counter() - began, sum(os.times()[:4]) - before
     if args.sheet:
         picture = synth.sheet(args.out, recipe.skeletons[0])
         cv2.imwrite(f"{args.out}/sheet.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     found = f"{done.pictures} pictures, {done.animals} animals in {args.out}"
     if done.rendered:
         rate = f"{done.rendered / seconds:.1f} pictures/s"
-        print(f"{found}; drew {done.rendered} in {seconds:.1f} s, {rate}")
+        alone = f"{done.rendered / max(worked, 1e-3):.1f} a second of processor time"
+        print(f"{found}; drew {done.rendered} in {seconds:.1f} s: {rate}, {alone}")
     else:
         print(f"{found}; all were there")
     return 0
