@@ -23,10 +23,14 @@ MADE = ("drawn", "lessons", "seen", "measured", "learned")
 
 def run(steps: Steps, step: str, *words: str) -> None:
     """Run ``tetrapose WORDS`` and note it; the demo ends here if that fails."""
-    line = shlex.join(["tetrapose", *words])
+    # the demo's network is so small that a second thread costs more than it brings
+    alone = {"OMP_NUM_THREADS": "1"} if words[0] == "train" else {}
+    line = shlex.join([*(f"{key}={value}" for key, value in alone.items()), "tetrapose", *words])
     print(f"\n$ {line}", flush=True)
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "tetrapose", *words], check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tetrapose", *words], check=False, env={**os.environ, **alone}
+    )
     if done.returncode:
         sys.exit(f"demo: stopped, for this command ended with status {done.returncode}: {line}")
     steps.lines.setdefault(step, []).append(line)
@@ -66,8 +70,8 @@ def main() -> None:
         "--json", str(measured / "default.json"), "--html", str(measured / "default.html"),
     )  # fmt: skip
     run(
-        steps, "learn", "synth", str(lessons), "--count", "240", "--seed", "1", "--animals", "1",
-        "--workers", cores,
+        steps, "learn", "synth", str(lessons), "--count", "480", "--seed", "1", "--animals", "1",
+        "--size", "160", "--workers", cores,
     )  # fmt: skip
     run(
         steps, "learn", "train", "experiment=demo", f"dataset.train=menagerie:{lessons}",
