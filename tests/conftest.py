@@ -15,8 +15,11 @@ import miniatures
 import pytest
 import torch
 
+from tetrapose.cli import keep_freed_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 
+keep_freed_memory()
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 hypothesis.settings.register_profile(

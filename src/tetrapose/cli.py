@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tetrapose.errors import UserError
 
     args = build_parser().parse_args(argv)
+    keep_freed_memory()
     try:
         return int(args.run(args))
     except UserError as error:
@@ -71,6 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"tetrapose: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
     return 2
+
+
+def keep_freed_memory() -> bool:
+    """Have glibc keep freed pages instead of handing them back; False where there is no glibc.
+
+    Tensors of every step are freed and asked for again. Where the system takes pages back and
+    must clear them anew (virtual machines above all), that made a training step 10 to 25 times
+    slower; what is kept is at most the largest amount ever in use at once. The figures stand in
+    docs/results.md, the two settings in mallopt(3).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    trim_threshold, mmap_max = -1, -4
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, -1))
 
 
 if __name__ == "__main__":
