@@ -73,7 +73,8 @@ def test_other_colour_modes_become_rgb(tmp_path, mode):
     converted = scene().convert("RGB" if mode == "LAB" else mode)
     if mode == "LAB":
         converted = ImageCms.applyTransform(converted, _TO_LAB)
-    converted.save(path)
+    # Pillow 12 cannot read the plain YCbCr TIFF that it writes
+    converted.save(path, **({"compression": "tiff_lzw"} if mode == "YCbCr" else {}))
     expected = truth(scene()) if mode == "LAB" else truth(converted)
     assert close(images.read_image(path)[0], expected)
 
