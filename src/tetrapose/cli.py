@@ -77,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def keep_freed_memory() -> bool:
     """Have glibc keep freed pages instead of handing them back; False where there is no glibc.
 
-    Tensors of every step are freed and asked for again. Where the system takes pages back and
-    must clear them anew (virtual machines above all), that made a training step 10 to 25 times
-    slower; what is kept is at most the largest amount ever in use at once. The figures stand in
-    docs/results.md, the two settings in mallopt(3).
+    Tensors of every step are freed and asked for again. Where the system takes pages back and must
+    clear them anew (virtual machines beside other work), that made a training step several times
+    slower; on a quiet machine it costs nothing. What is kept is at most the largest amount ever in
+    use at once. The figures stand in docs/results.md, the two settings in mallopt(3).
     """
     if not sys.platform.startswith("linux"):
         return False
