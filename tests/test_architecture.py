@@ -20,7 +20,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 
 WORDS = {"errors", "skeletons", "structures", "geometry", "images"}
-SKILLS = {"data", "synth", "codecs", "models", "evaluation", "render"}
+SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render"}
 ASSEMBLIES = {"weights", "training", "inference", "reports"}
 
 ROOMS: dict[str, set[str]] = {
@@ -46,7 +46,7 @@ ONLY_IN = {"hydra": DOORS, "omegaconf": DOORS, "argparse": {"commands", "cli"}}
 # Beside a CPU torch or a current NumPy these do not import, or not at all.
 NEVER = {"torchvision", "timm", "mmcv", "mmpose", "xtcocotools"}
 TORCH = {"torch", "lightning", "torchmetrics"}
-WITHOUT_TORCH = WORDS | {"synth", "evaluation", "render", "reports"}
+WITHOUT_TORCH = WORDS | {"audit", "synth", "evaluation", "render", "reports"}
 
 MOST_LINES = 400
 MOST_ARGUMENTS = 8

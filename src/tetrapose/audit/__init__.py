@@ -1,0 +1,1 @@
+"""What is wrong in a label file: checks as functions, raw columns in, findings out."""
