@@ -17,6 +17,7 @@ from tetrapose.errors import UserError
 from tetrapose.images import ImageError, read_size
 from tetrapose.structures import PoseSet, Problem
 
+MANY = 20  # so many missing pictures are first told as a sum
 SLACK = 2.0  # px by which a box or point may leave its picture unremarked: 1-based labels, rounding
 
 
@@ -28,7 +29,7 @@ def checked(
     sizes: bool = False,
     pictures: bool = True,
 ) -> PoseSet:
-    """A split's pictures through all checks; with ``pictures``, identical ones get one group.
+    """A split's pictures through all checks; with ``pictures``, groups of identical ones join.
 
     The split comes first, so that nothing is told of pictures that were not asked for.
     """
@@ -36,12 +37,30 @@ def checked(
         pose_set = apply_split(pose_set, read_split(split, Path(where).parent))
     if pictures:
         pose_set = pictures_there(pose_set, where)
-        pose_set = replace(pose_set, groups=content_groups(pose_set.root, pose_set.files))
+        same = content_groups(pose_set.root, pose_set.files)
+        pose_set = replace(pose_set, groups=joined_groups(pose_set.groups, same))
     if sizes and pictures:
         pose_set = sizes_read(pose_set, where)
     for check in (ids_unique, points_finite, boxes_usable, noted_outside):
         pose_set = check(pose_set, where)
     return pose_set
+
+
+def joined_groups(*labellings: np.ndarray) -> np.ndarray:
+    """(M,) groups that are no finer than any of the given ones: the first picture of each.
+
+    A video stays whole, and two videos that share a picture are one group.
+    """
+    groups = np.arange(len(labellings[0]), dtype=np.int64)
+    while True:
+        before = groups
+        for labels in labellings:
+            _, inverse = np.unique(labels, return_inverse=True)
+            first = np.full(inverse.max(initial=-1) + 1, len(groups), dtype=np.int64)
+            np.minimum.at(first, inverse, groups)
+            groups = first[inverse]
+        if (groups == before).all():
+            return groups
 
 
 def sizes_read(pose_set: PoseSet, where: str) -> PoseSet:
@@ -81,6 +100,12 @@ def pictures_there(pose_set: PoseSet, where: str) -> PoseSet:
         for file in pose_set.files
         if file in missing
     )
+    if len(problems) > MANY:
+        told = f"{len(missing):,} of {len(set(pose_set.files)):,} pictures are missing in"
+        first = next(file for file in pose_set.files if file in missing)
+        what = f"{told} {pose_set.root}, first {first}"
+        fix = "complete the copy, or name a split of those at hand"
+        problems = (Problem(where, what, fix), *problems)
     keep = np.array([file not in missing for file in pose_set.files])
     return with_problems(pose_set.select_images(keep), problems)
 

@@ -22,7 +22,10 @@ Split: TypeAlias = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True)
 class About:
-    """What a reader tells about its dataset: each reader module carries one as ``ABOUT``."""
+    """What a reader tells about its dataset: each reader module carries one as ``ABOUT``.
+
+    ``fetch`` says where a person gets it and what to unpack where; ``layout`` what then lies there.
+    """
 
     title: str
     skeleton: str
@@ -31,6 +34,7 @@ class About:
     citation: str
     layout: str
     traps: str
+    fetch: str = ""
 
 
 def load_json(path: Path) -> Any:
@@ -114,7 +118,7 @@ def read_split(split: Split, folder: Path) -> dict[str, Path]:
         for line in _split_text(path, folder).splitlines():
             name = (
                 "" if line.startswith("#") else line.strip().replace("\\", "/").removeprefix("./")
-            )
+            ).lstrip("/")  # Tsinghua Dogs' lists begin with .//
             if name:
                 names.setdefault(name, path)
     return names
