@@ -80,7 +80,9 @@ class PoseSet:
     for unknown, groups (M,) what no split may cut. Instance columns: image_index (N,) into the
     pictures, keypoints (N, K, 2) NaN where not labelled, visibility (N, K) 0/1/2, bboxes (N, 4)
     x1 y1 x2 y2, areas (N,) px^2 as OKS uses them, species (N,) into ``species_names``, crowd (N,),
-    annotation_ids (N,) unique. ``problems`` lists entries that the reader left out or doubts.
+    annotation_ids (N,) unique. ``weights`` (N, K) says how much each labelled point counts in
+    training, None for 1 throughout: a point that stands for one nearby may count less.
+    ``problems`` lists entries that the reader left out or doubts.
     """
 
     skeleton: Skeleton
@@ -101,6 +103,7 @@ class PoseSet:
     crowd: np.ndarray
     annotation_ids: np.ndarray
     problems: tuple[Problem, ...] = field(default=(), repr=False)
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         m, n, k = len(self.files), len(self.image_index), len(self.skeleton)
@@ -112,6 +115,8 @@ class PoseSet:
         _demand("bboxes", self.bboxes, (n, 4))
         for name in ("areas", "species", "crowd", "annotation_ids"):
             _demand(name, getattr(self, name), (n,))
+        if self.weights is not None:
+            _demand("weights", self.weights, (n, k))
 
     def __len__(self) -> int:
         """Number of instances."""
@@ -132,7 +137,10 @@ class PoseSet:
             "image_index", "keypoints", "visibility", "bboxes", "areas", "species", "crowd",
             "annotation_ids",
         )  # fmt: skip
-        return replace(self, **{name: getattr(self, name)[keep] for name in columns})
+        weights = None if self.weights is None else self.weights[keep]
+        return replace(
+            self, weights=weights, **{name: getattr(self, name)[keep] for name in columns}
+        )
 
     def select_images(self, keep: np.ndarray) -> PoseSet:
         """Only the pictures of a boolean mask (M,), with their instances."""

@@ -113,7 +113,7 @@ def test_own_skeleton_from_a_file(tmp_path):
 
 
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(FileNotFoundError, match="animal_pose"):
+    with pytest.raises(SkeletonError, match="animal_pose"):
         skeletons.load("animalpose")
     with pytest.raises(KeyError, match="left_eye"):
         skeletons.load("ap10k").index("left_eyes")

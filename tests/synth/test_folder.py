@@ -218,7 +218,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
         ({"count": 1, "animals": (3, 1)}, r"animals 3\.\.1"),
         ({"count": 1, "builds": ("yak",)}, "no build yak"),
         ({"count": 1, "poses": ("fly",)}, "no pose fly"),
-        ({"count": 1, "skeletons": ("centaur",)}, "no points for skeleton 'centaur'"),
+        ({"count": 1, "skeletons": ("centaur",)}, "no skeleton 'centaur'"),
         ({"count": 1, "hide": {"ap10k": ("neck",)}}, "ap10k are to be hidden"),
         ({"count": 1, "hide": {"animal_pose": ("wither",)}}, "nearest: withers"),
         ({"count": 1, "suffix": ".gif"}, "not .gif"),

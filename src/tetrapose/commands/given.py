@@ -1,4 +1,4 @@
-"""A labelled set given on the command line: its options, opening it, telling what is wrong in it."""
+"""A labelled set given on the command line: options, opening it, telling what is wrong in it."""
 
 from __future__ import annotations
 

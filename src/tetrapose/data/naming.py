@@ -12,7 +12,7 @@ import yaml
 
 from tetrapose import skeletons
 from tetrapose.errors import UserError
-from tetrapose.skeletons import Skeleton
+from tetrapose.skeletons import Skeleton, SkeletonError
 from tetrapose.structures import Problem
 
 
@@ -65,7 +65,7 @@ def skeleton_of(
     if isinstance(given, str):
         try:
             given = skeletons.load(given)
-        except FileNotFoundError as error:
+        except SkeletonError as error:
             raise UserError(f"skeleton={given}: {error}") from None
     if given is None:
         if first is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib import resources
@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from tetrapose.errors import UserError
+from tetrapose.skeletons import places
 
 PARTS = ("head", "trunk", "front", "back", "tail")
 
@@ -27,7 +28,9 @@ class Keypoint:
 
     ``sigma`` is the per-point constant of OKS; ``part`` is one of ``PARTS``; ``site`` says in
     words where on the body the convention puts the point, since equal names do not mean equal
-    places. ``mirror`` is the partner's name, or the point's own name on the midline.
+    places. ``mirror`` is the partner's name, or the point's own name on the midline. ``place`` is
+    the site as one of the places that all conventions share (anatomy/places.yaml) with its side,
+    "left_elbow"; "" where nobody told.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Keypoint:
     sigma: float
     part: str
     site: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Skeleton:
     """An ordered set of named keypoints with its edges and the sources of its figures.
 
     ``sigma_sets`` holds further published sigmas by set name, one value a keypoint in this
-    skeleton's order, for scoring against figures that were made with them.
+    skeleton's order, for scoring against figures that were made with them; ``weight_sets`` in the
+    same way published weights of the keypoints in a loss.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Skeleton:
     edges: tuple[tuple[str, str], ...]
     source: dict[str, str]
     sigma_sets: dict[str, tuple[float, ...]]
+    weight_sets: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -105,12 +111,16 @@ class Skeleton:
             "source": dict(self.source),
             "keypoints": [
                 {"name": p.name, "sigma": p.sigma, "part": p.part, "site": p.site}
+                | ({"place": places.unsided(p.place)} if p.place else {})
                 for p in self.keypoints
             ],
             "edges": [list(edge) for edge in self.edges],
-            "sigma_sets": {
-                key: dict(zip(self.names, values, strict=True))
-                for key, values in self.sigma_sets.items()
+            **{
+                kind: {key: dict(zip(self.names, row, strict=True)) for key, row in sets.items()}
+                for kind, sets in (
+                    ("sigma_sets", self.sigma_sets),
+                    ("weight_sets", self.weight_sets),
+                )
             },
         }
 
@@ -133,21 +143,30 @@ def from_dict(definition: dict[str, Any]) -> Skeleton:
         raise SkeletonError(f"skeleton {label!r}: missing {', '.join(missing)}")
     points = definition["keypoints"]
     names = [point["name"] for point in points]
-    sigma_sets = definition.get("sigma_sets") or {}
-    faults = _name_faults(names) + _point_faults(points)
+    sets = {kind: definition.get(kind) or {} for kind in ("sigma_sets", "weight_sets")}
+    faults = _name_faults(names) + _point_faults(points) + _place_faults(points)
     faults += [
         f"edge [{a}, {b}] names an unknown or repeated keypoint"
         for a, b in definition["edges"]
         if a not in names or b not in names or a == b
     ]
-    for key, values in sigma_sets.items():
-        if set(values) != set(names):
+    for kind, rows in sets.items():
+        for key, values in rows.items():
             odd = sorted(set(values) ^ set(names))
-            faults.append(f"sigma set {key!r} does not name every keypoint once: {', '.join(odd)}")
+            if odd:
+                told = f"{kind[:-1].replace('_', ' ')} {key!r} does not name every keypoint once"
+                faults.append(f"{told}: {', '.join(odd)}")
     if faults:
         raise SkeletonError(f"skeleton {label!r}: " + "; ".join(faults))
     keypoints = tuple(
-        Keypoint(p["name"], mirror_name(p["name"]), float(p["sigma"]), p["part"], p["site"])
+        Keypoint(
+            name=p["name"],
+            mirror=mirror_name(p["name"]),
+            sigma=float(p["sigma"]),
+            part=p["part"],
+            site=p["site"],
+            place=places.sided(p.get("place", ""), p["name"]),
+        )
         for p in points
     )
     return Skeleton(
@@ -156,7 +175,10 @@ def from_dict(definition: dict[str, Any]) -> Skeleton:
         keypoints=keypoints,
         edges=tuple((a, b) for a, b in definition["edges"]),
         source=dict(definition["source"]),
-        sigma_sets={k: tuple(float(v[n]) for n in names) for k, v in sigma_sets.items()},
+        **{
+            kind: {k: tuple(float(v[n]) for n in names) for k, v in rows.items()}
+            for kind, rows in sets.items()
+        },
     )
 
 
@@ -188,6 +210,29 @@ def _point_faults(points: list[dict[str, Any]]) -> list[str]:
     return faults
 
 
+def _place_faults(points: list[dict[str, Any]]) -> list[str]:
+    faults = []
+    taken: dict[str, str] = {}
+    for point in points:
+        name, place = point["name"], point.get("place", "")
+        if not place:
+            continue
+        if place not in places.known():
+            near = get_close_matches(place, places.known(), n=3) or sorted(places.known())
+            faults.append(f"{name!r}: place {place!r} is unknown; nearest: {', '.join(near)}")
+        full = places.sided(place, name)
+        if full in taken:
+            faults.append(f"{taken[full]!r} and {name!r} both claim the place {full}")
+        taken[full] = name
+    of = {point["name"]: point.get("place", "") for point in points}
+    faults += [
+        f"{name!r} sits at {place!r}, its partner {mirror_name(name)!r} elsewhere"
+        for name, place in of.items()
+        if of.get(mirror_name(name), place) != place
+    ]
+    return faults
+
+
 def available() -> tuple[str, ...]:
     """Names of the skeletons that ship, sorted."""
     folder = resources.files(__name__)
@@ -198,13 +243,16 @@ def available() -> tuple[str, ...]:
 def load(name: str | Path) -> Skeleton:
     """A shipped skeleton by name, or one's own from a path that ends in .yaml.
 
-    Raises FileNotFoundError naming the nearest shipped skeletons, or SkeletonError.
+    Raises SkeletonError, for an unknown name with the nearest shipped ones.
     """
     if str(name).endswith((".yaml", ".yml")):
-        text = Path(name).read_text(encoding="utf-8")
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SkeletonError(f"{name}: cannot be read ({error.strerror or error})") from None
     else:
         if name not in available():
             near = get_close_matches(str(name), available(), n=3) or available()
-            raise FileNotFoundError(f"no skeleton {str(name)!r}; there are: {', '.join(near)}")
+            raise SkeletonError(f"no skeleton {str(name)!r}; there are: {', '.join(near)}")
         text = (resources.files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
     return from_dict(yaml.safe_load(text))

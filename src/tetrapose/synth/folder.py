@@ -251,7 +251,8 @@ def _coco(recipe: Recipe, name: str, records: list[dict[str, Any]]) -> dict[str,
     """COCO keypoints of one convention; a category for each build, whichever were drawn."""
     skeleton = skeletons.load(name)
     table, hidden = mapping(name), set(recipe.hide.get(name, ()))
-    rows = [None if point in hidden else NAMES.index(table[point]) for point in skeleton.names]
+    known = {point for point in table if point not in hidden}
+    rows = [NAMES.index(table[p]) if p in known else None for p in skeleton.names]
     categories = {build: i + 1 for i, build in enumerate(build_table.names())}
     annotations = []
     for image, record in enumerate(records):

@@ -10,15 +10,13 @@ seen there, and as hidden behind the trunk, another limb, another animal or any 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tetrapose import skeletons
 from tetrapose.errors import UserError
+from tetrapose.skeletons import Skeleton
 from tetrapose.synth.body import head_place, head_surface, neck_line
 from tetrapose.synth.pose import LEGS, Joints
 
@@ -141,20 +139,21 @@ def _limbs(shape: dict[str, Any], joints: Joints) -> dict[str, Point]:
     return out
 
 
-@cache
-def mapping(skeleton: str) -> dict[str, str]:
-    """Keypoint name -> anatomical point for a convention; complete or a UserError."""
-    text = (resources.files("tetrapose.synth") / "points.yaml").read_text(encoding="utf-8")
-    table = yaml.safe_load(text)
-    if skeleton not in table:
-        known = ", ".join(sorted(table))
-        raise UserError(f"the menagerie has no points for skeleton {skeleton!r}; it has: {known}")
-    out = {}
-    for name, point in table[skeleton].items():
-        for side in ("left", "right") if "SIDE" in name else ("",):
-            out[name.replace("SIDE", side)] = point.replace("SIDE", side)
-    names = skeletons.load(skeleton).names
-    odd = sorted(set(names) ^ set(out)) + sorted(set(out.values()) - set(NAMES))
-    if odd:
-        raise UserError(f"points.yaml, {skeleton}: wrong or missing {', '.join(odd)}")
-    return {name: out[name] for name in names}
+def mapping(skeleton: str | Skeleton) -> dict[str, str]:
+    """Keypoint name -> anatomical point, for those points of a convention that an animal here has.
+
+    Keypoints at other places (antlers, the top of the paw) stay unlabelled. UserError when a
+    skeleton's keypoints do not tell their places, or none of them is known here.
+    """
+    if isinstance(skeleton, str):
+        skeleton = skeletons.load(skeleton)
+    mute = [point.name for point in skeleton.keypoints if not point.place]
+    if mute:
+        raise UserError(
+            f"skeleton {skeleton.name!r} does not tell the place of {', '.join(mute)}; add place: "
+            "to its file"
+        )
+    out = {point.name: point.place for point in skeleton.keypoints if point.place in NAMES}
+    if not out:
+        raise UserError(f"the menagerie has none of the places of skeleton {skeleton.name!r}")
+    return out

@@ -320,20 +320,21 @@ def _see(
 def instances(scene: Scene, skeleton: str | Skeleton) -> Instances:
     """A scene's animals as labels of a convention.
 
-    Visibility 2 where seen, 1 where hidden inside the picture, 0 with NaN outside it. Raises
-    UserError for a convention that the menagerie has no points for.
+    Visibility 2 where seen, 1 where hidden inside the picture, 0 with NaN outside it or where the
+    menagerie has no such point. Raises UserError for a convention that it has no points for.
     """
     skeleton = skeletons.load(skeleton) if isinstance(skeleton, str) else skeleton
-    table = mapping(skeleton.name)
+    table = mapping(skeleton)
     height, width = scene.image.shape[:2]
     count = len(scene.animals)
     keypoints = np.full((count, len(skeleton), 2), np.nan)
     visibility = np.zeros((count, len(skeleton)), dtype=np.uint8)
     for i, animal in enumerate(scene.animals):
-        for k, name in enumerate(skeleton.names):
-            x, y, depth = animal.points[table[name]]
+        for name, point in table.items():
+            k = skeleton.index(name)
+            x, y, depth = animal.points[point]
             if depth > 0 and -0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5:
                 keypoints[i, k] = x, y
-                visibility[i, k] = 2 if animal.visible[table[name]] else 1
+                visibility[i, k] = 2 if animal.visible[point] else 1
     bboxes = np.stack([a.bbox for a in scene.animals]) if count else np.zeros((0, 4))
     return Instances(keypoints, visibility, bboxes)
