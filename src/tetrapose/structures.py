@@ -82,6 +82,7 @@ class PoseSet:
     x1 y1 x2 y2, areas (N,) px^2 as OKS uses them, species (N,) into ``species_names``, crowd (N,),
     annotation_ids (N,) unique. ``weights`` (N, K) says how much each labelled point counts in
     training, None for 1 throughout: a point that stands for one nearby may count less.
+    ``digest`` names the labels that were read, whole, before any split (data/splits/digest.py).
     ``problems`` lists entries that the reader left out or doubts.
     """
 
@@ -104,6 +105,7 @@ class PoseSet:
     annotation_ids: np.ndarray
     problems: tuple[Problem, ...] = field(default=(), repr=False)
     weights: np.ndarray | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         m, n, k = len(self.files), len(self.image_index), len(self.skeleton)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tetrapose.data.reading import Split, apply_split, content_groups, missing_pictures, read_split
+from tetrapose.data.reading import Split, content_groups, missing_pictures
+from tetrapose.data.splits.apply import through
+from tetrapose.data.splits.digest import digest
 from tetrapose.errors import UserError
 from tetrapose.images import ImageError, read_size
 from tetrapose.structures import PoseSet, Problem
@@ -33,8 +35,9 @@ def checked(
 
     The split comes first, so that nothing is told of pictures that were not asked for.
     """
+    pose_set = replace(pose_set, digest=digest(pose_set))
     if split is not None:
-        pose_set = apply_split(pose_set, read_split(split, Path(where).parent))
+        pose_set = through(pose_set, split, Path(where).parent)
     if pictures:
         pose_set = pictures_there(pose_set, where)
         same = content_groups(pose_set.root, pose_set.files)

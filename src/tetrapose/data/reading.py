@@ -7,7 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tetrapose.errors import UserError
-from tetrapose.structures import PoseSet, Problem
+from tetrapose.structures import Problem
 
 Split: TypeAlias = str | Path | Sequence[str | Path]
 
@@ -105,7 +105,7 @@ def content_groups(root: Path, files: Sequence[str]) -> np.ndarray:
 
 
 def read_split(split: Split, folder: Path) -> dict[str, Path]:
-    """Picture names of one or several split files, each with the file that names it first.
+    """Picture names of one or several plain lists, each with the file that names it first.
 
     One name a line; a line that begins with ``#`` is a comment. A bare file name is looked for in
     the set's own folder, when there is none where the program runs.
@@ -134,39 +134,6 @@ def _split_text(path: Path, folder: Path) -> str:
         raise UserError(f"split {path}: no such file{tail}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"split {path}: cannot be read as text ({error})") from None
-
-
-def apply_split(pose_set: PoseSet, names: dict[str, Path]) -> PoseSet:
-    """Only the pictures that a split names, each by its path or the end of it ("a.jpg").
-
-    Names that the set lacks become problems; none found at all is a UserError.
-    """
-    tails: dict[str, list[int]] = defaultdict(list)
-    for index, file in enumerate(pose_set.files):
-        parts = file.split("/")
-        for start in range(len(parts)):
-            tails["/".join(parts[start:])].append(index)
-    keep = np.zeros(len(pose_set.files), dtype=bool)
-    problems: list[Problem] = []
-    for name, path in names.items():
-        found = tails.get(name, [])
-        if len(found) == 1:
-            keep[found[0]] = True
-        elif found:
-            what = f"{len(found)} pictures end in this name"
-            problems.append(Problem(f"{path}: {name}", what, "write more of the path"))
-        else:
-            what = "the set has no such picture"
-            problems.append(Problem(f"{path}: {name}", what, "correct or remove the line"))
-    if not keep.any():
-        files = " and ".join(sorted({str(path) for path in names.values()}))
-        if not names:
-            raise UserError("the split names no picture: its files hold no line but comments")
-        example = f"; the set's are like {pose_set.files[0]}" if pose_set.files else ""
-        told = f"split {files}: none of its {len(names)} names is a picture of"
-        raise UserError(f"{told} {pose_set.root}{example}")
-    chosen = pose_set.select_images(keep)
-    return replace(chosen, problems=pose_set.problems + tuple(problems))
 
 
 def write_text(path: Path, text: str) -> None:
