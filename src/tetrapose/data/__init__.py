@@ -38,12 +38,16 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
       ``menagerie:FOLDER/NAME.json``
 
     Options are keywords of the reader, as ``,boxes=xyxy`` or ``,sizes=true``, or given as
-    ``options`` here. ``split`` is a text file of picture names, one a line, or several such files;
-    a bare name is also looked for in the set's folder. Entries that cannot be used are left out and
-    stand in ``problems``; a set that cannot be opened at all, or a split that matches nothing,
-    raises UserError.
+    ``options`` here. ``split`` is a text file of picture names, one a line, or several such files,
+    given here or as ``,split=FILE``; a bare name is also looked for in the set's folder. Entries
+    that cannot be used are left out and stand in ``problems``; a set that cannot be opened at all,
+    or a split that matches nothing, raises UserError.
     """
     name, where, given = parse_spec(spec)
+    within = given.pop("split", None)
+    if within and split:
+        raise UserError(f"{spec}: its split is given twice, in the set and beside it")
+    split = within or split
     module = _module(name)
     allowed = [
         key for key in inspect.signature(module.read).parameters if key not in ("root", "split")
@@ -73,7 +77,10 @@ def parse_spec(spec: str) -> tuple[str, str, dict[str, Any]]:
     options: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
-        options[key] = plain.get(value.lower(), value)
+        if key == "split":  # may stand several times
+            options.setdefault(key, []).append(value)
+        else:
+            options[key] = plain.get(value.lower(), value)
     return name, where, options
 
 
