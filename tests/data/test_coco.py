@@ -18,6 +18,7 @@ from miniatures import ANIMALS, SIZES, edit
 from tetrapose import skeletons
 from tetrapose.data import coco, naming
 from tetrapose.errors import UserError
+from tetrapose.skeletons import mapping
 
 COLUMNS = (
     "image_ids", "sizes", "groups", "image_index", "visibility", "crowd", "annotation_ids",
@@ -75,21 +76,69 @@ def test_aliases_are_names_of_their_skeleton_and_pair_left_with_left():
     for name, table in naming.aliases().items():
         skeleton = skeletons.load(name)
         assert set(table.values()) <= set(skeleton.names)
-        assert len(set(table.values())) == len(table)
         for alias, meant in table.items():
             side = {"L": "left", "R": "right"}.get(alias.split("_")[0])
             assert side is None or meant.startswith(side)
 
 
-def test_mmposes_spelling_and_order_of_animal_pose(tmp_path):
+# each in the order of its source, beside the official one: three orders of the same points
+MMPOSE = [
+    "L_Eye",
+    "R_Eye",
+    "L_EarBase",
+    "R_EarBase",
+    "Nose",
+    "Throat",
+    "TailBase",
+    "Withers",
+    "L_F_Elbow",
+    "R_F_Elbow",
+    "L_B_Elbow",
+    "R_B_Elbow",
+    "L_F_Knee",
+    "R_F_Knee",
+    "L_B_Knee",
+    "R_B_Knee",
+    "L_F_Paw",
+    "R_F_Paw",
+    "L_B_Paw",
+    "R_B_Paw",
+]
+OPENPIFPAF = [
+    "Nose",
+    "L_eye",
+    "R_eye",
+    "L_ear",
+    "R_ear",
+    "Throat",
+    "Tail",
+    "withers",
+    "L_F_elbow",
+    "R_F_elbow",
+    "L_B_elbow",
+    "R_B_elbow",
+    "L_F_knee",
+    "R_F_knee",
+    "L_B_knee",
+    "R_B_knee",
+    "L_F_paw",
+    "R_F_paw",
+    "L_B_paw",
+    "R_B_paw",
+]
+
+
+@pytest.mark.parametrize("spelled", [MMPOSE, OPENPIFPAF], ids=["mmpose", "openpifpaf"])
+def test_other_spellings_and_orders_of_animal_pose(tmp_path, spelled):
     file = miniatures.coco(tmp_path, "animal_pose")
     plain = coco.read(file)
-    spelled = list(naming.aliases()["animal_pose"].items())
-    order = [plain.skeleton.index(name) for _, name in spelled]
+    known = naming.aliases()["animal_pose"]
+    order = [plain.skeleton.index(known.get(name, name)) for name in spelled]
+    assert sorted(order) == list(range(20))
 
     def respell(content):
         for category in content["categories"]:
-            category["keypoints"] = [alias for alias, _ in spelled]
+            category["keypoints"] = spelled
         for entry in content["annotations"]:
             rows = np.array(entry["keypoints"]).reshape(20, 3)[order]
             entry["keypoints"] = rows.ravel().tolist()
@@ -98,6 +147,44 @@ def test_mmposes_spelling_and_order_of_animal_pose(tmp_path):
     read = coco.read(file)
     assert read.skeleton.name == "animal_pose"
     np.testing.assert_array_equal(read.keypoints, plain.keypoints)
+
+
+def test_openpifpafs_files_name_no_points_and_have_an_order_of_their_own(tmp_path):
+    """Read as the official order they would be wrong without a sign; their skeleton tells."""
+    file = miniatures.coco(tmp_path, "animal_pose")
+    plain = coco.read(file)
+    known = naming.aliases()["animal_pose"]
+    order = [plain.skeleton.index(known.get(name, name)) for name in OPENPIFPAF]
+
+    def convert(content):
+        for category in content["categories"]:
+            category["keypoints"] = []
+        for entry in content["annotations"]:
+            rows = np.array(entry["keypoints"]).reshape(20, 3)[order]
+            entry["keypoints"] = rows.ravel().tolist()
+
+    edit(file, convert)
+    with pytest.raises(UserError, match="animal_pose_openpifpaf"):
+        coco.read(file)
+    read = coco.read(file, skeleton="animal_pose_openpifpaf")
+    to_official = mapping.between(read.skeleton, plain.skeleton)
+    assert (to_official.grade == mapping.EXACT).all()
+    np.testing.assert_array_equal(read.keypoints[:, to_official.index], plain.keypoints)
+
+
+def test_mmposes_own_sample_of_animal_pose(shared_data):
+    file = shared_data / "format_samples" / "animalpose" / "test_animalpose.json"
+    if not file.exists():
+        pytest.skip(f"no sample at {file}")
+    pose_set = coco.read(file)
+    assert pose_set.skeleton.name == "animal_pose"
+    raw = json.loads(file.read_text())
+    for row, entry in enumerate(raw["annotations"]):
+        names = raw["categories"][0]["keypoints"]
+        nose = entry["keypoints"][3 * names.index("Nose") :][:3]
+        place = pose_set.keypoints[row, pose_set.skeleton.index("nose")]
+        assert nose[2] == 2
+        np.testing.assert_allclose(place, nose[:2])
 
 
 def test_a_skeleton_of_ones_own(tiny_coco, tmp_path):

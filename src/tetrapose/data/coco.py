@@ -41,7 +41,8 @@ ABOUT = About(
     ),
     traps=(
         "some files hold x1, y1, x2, y2 where x, y, width, height are due: read with boxes=xyxy; "
-        "some write flag 1 for visible"
+        "some write flag 1 for visible; OpenPifPaf's Animal-Pose files name no keypoints and have "
+        "an order of their own: skeleton=animal_pose_openpifpaf"
     ),
 )
 FOLDERS = (".", "images", "data", "..", "../images", "../data")  # AP-10K: annotations/ beside data/
