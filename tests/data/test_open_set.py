@@ -13,7 +13,7 @@ from miniatures import edit
 
 from tetrapose import data
 from tetrapose.data import about, available, open_set, parse_spec
-from tetrapose.data.folds import folds
+from tetrapose.data.splits.folds import folds
 from tetrapose.errors import UserError
 
 
@@ -230,7 +230,7 @@ def test_folds_that_cannot_be(tiny_coco):
 
 def test_opening_a_set_needs_no_torch():
     """Readers are numpy: `tetrapose datasets` answers without loading a framework."""
-    for name in ("__init__", "reading", "checks", "naming", "folds", *available()):
+    for name in ("__init__", "reading", "checks", "naming", "splits.folds", *available()):
         source = inspect.getsource(data) if name == "__init__" else _source(name)
         imported = {
             alias.name.split(".")[0]

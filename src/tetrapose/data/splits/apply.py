@@ -147,8 +147,8 @@ def _take_part(
         problems = _found(mask, dict.fromkeys(part.pictures, path), tails)
     animals = mask[pose_set.image_index]
     if part.annotations is not None:
-        animals &= np.isin(pose_set.annotation_ids, part.annotations)
-        unknown = np.setdiff1d(part.annotations, pose_set.annotation_ids)
+        animals &= np.isin(pose_set.annotation_ids, np.array(part.annotations))
+        unknown = np.setdiff1d(np.array(part.annotations), pose_set.annotation_ids)
         problems += [
             Problem(f"{path}: annotation {i}", "the set has no such annotation", "make it again")
             for i in unknown.tolist()
@@ -172,9 +172,9 @@ def shown_points(pose_set: PoseSet, part: Part, path: Path) -> np.ndarray:
             raise UserError(
                 f"split {path}: shows {', '.join(odd)}, which {pose_set.skeleton.name} has not"
             )
-        rows = np.isin(pose_set.annotation_ids, block.annotations)
-        columns = [names.index(name) for name in block.points]
-        shown[np.ix_(rows, columns)] = True
+        rows = np.isin(pose_set.annotation_ids, np.array(block.annotations))
+        columns = np.array([names.index(name) for name in block.points], dtype=np.int64)
+        shown[np.flatnonzero(rows)[:, None], columns] = True
     return shown
 
 
