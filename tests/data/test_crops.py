@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tetrapose import skeletons
@@ -208,3 +210,25 @@ def test_jitter_keeps_within_its_bounds() -> None:
     assert 35 < np.abs(turns).max() <= 40
     assert 0.4 < (turns == 0).mean() < 0.6
     assert abs(np.log(factors).mean()) < 0.1
+
+
+@given(st.lists(st.floats(0, 4), min_size=1, max_size=40), st.integers(0, 99), st.integers(0, 9))
+def test_rows_are_drawn_as_often_as_told(draws, seed, epoch):
+    wanted = np.array(draws)
+    sampler = EpochSampler(len(wanted), seed=seed, draws=wanted)
+    sampler.set_epoch(epoch)
+    rows = np.array([row for _, row in sampler], dtype=int)
+    assert len(rows) == len(sampler) == round(float(wanted.sum()))
+    counts = np.bincount(rows, minlength=len(wanted))
+    scaled = wanted * len(sampler) / max(wanted.sum(), 1e-12)
+    assert (np.abs(counts - scaled) < 1 + 1e-6).all()
+    assert rows.tolist() == [row for _, row in sampler]
+
+
+def test_a_row_with_a_fraction_is_seen_that_often_over_epochs():
+    sampler = EpochSampler(4, draws=np.array([0.25, 1.5, 0.0, 2.25]))
+    counts = np.zeros(4)
+    for epoch in range(400):
+        sampler.set_epoch(epoch)
+        counts += np.bincount([row for _, row in sampler], minlength=4)
+    np.testing.assert_allclose(counts / 400, [0.25, 1.5, 0.0, 2.25], atol=0.1)

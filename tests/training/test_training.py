@@ -283,7 +283,7 @@ def test_a_head_is_matched_by_name(dots, tmp_path):
     ap10k = skeletons.load("ap10k")
     other = small(len(ap10k), **WIDTHS)
     told = start_from(other, path, ap10k)
-    assert any("6 of 17 keypoints known by name" in line for line in told)
+    assert any("6 of 17 keypoints known" in line for line in told)
     row, there = ap10k.index("right_knee"), SKELETON.index("right_knee")
     head = module.model.state_dict()["head.weight"][there]
     assert torch.allclose(other.state_dict()["head.weight"][row], head, atol=1e-3)

@@ -119,7 +119,7 @@ def _train(config: Any) -> int:
     L.seed_everything(config.seed, verbose=False)
     if config.trainer.precision == "auto":
         config.trainer.precision = best_precision()
-    parts, train, val = _build(config)
+    parts, train, val, truth, draws = _build(config)
     plan = Plan(
         folder=folder,
         trainer=_make(config.trainer),
@@ -129,6 +129,8 @@ def _train(config: Any) -> int:
         batch_size=config.dataset.batch_size,
         workers=config.dataset.workers,
         seed=config.seed,
+        truth=truth,
+        draws=draws,
     )
     problems = [*train.pose_set.problems, *(val.pose_set.problems if val else ())]
     left_out = [problem for problem in problems if problem.left_out]
@@ -144,15 +146,18 @@ def _train(config: Any) -> int:
     return 1 if left_out or left_out_pictures else 0
 
 
-def _build(config: Any) -> tuple[Any, Any, Any]:
-    """Parts and crop sets from the config's groups."""
+def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """Parts, crop sets, the validation set as it is scored, and the draws of each row."""
+    from tetrapose.commands.train_sets import training_sets
     from tetrapose.data import open_set
     from tetrapose.data.crops import CropDataset
+    from tetrapose.data.mix import onto
     from tetrapose.training.start import start_from
 
     data = config.dataset
-    train = open_set(data.train, split=_plain(data.train_split))
-    val = open_set(data.val, split=_plain(data.val_split)) if data.val else None
+    train, draws = training_sets(_plain(data))
+    truth = open_set(data.val, split=_plain(data.val_split)) if data.val else None
+    val = truth and onto(truth, train.skeleton)
     points = len(train.skeleton)
     model = _make(config.model, num_keypoints=points)
     if config.checkpoint_path:
@@ -183,6 +188,8 @@ def _build(config: Any) -> tuple[Any, Any, Any]:
         parts,
         crops(train, config.train_augmentations),
         crops(val, config.test_augmentations) if val is not None else None,
+        truth,
+        draws,
     )
 
 

@@ -92,7 +92,10 @@ class CropDataset(Dataset):
         moved = geometry.transform_points(matrix, points)
         if region.mirror:
             moved = moved[data.skeleton.flip_indices]
-        weights = np.asarray(np.isfinite(moved).all(-1), dtype=np.float32)
+        weights = self._weights(row)
+        if region.mirror:
+            weights = weights[data.skeleton.flip_indices]
+        weights = weights * np.isfinite(moved).all(-1)
         for target_change in self.target_changes:
             moved, weights = target_change(moved, weights, rng)
         pixels, readable = self._pixels(int(data.image_index[row]), matrix, region)
@@ -103,6 +106,12 @@ class CropDataset(Dataset):
             "index": row,
             "readable": readable,
         }
+
+    def _weights(self, row: int) -> np.ndarray:
+        given = self.pose_set.weights
+        if given is None:
+            return np.ones(len(self.pose_set.skeleton), dtype=np.float32)
+        return np.asarray(given[row], dtype=np.float32)
 
     def _pixels(self, image: int, matrix: np.ndarray, region: Region) -> tuple[np.ndarray, bool]:
         path = self.pose_set.path(image)
@@ -122,13 +131,20 @@ class CropDataset(Dataset):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, row), shuffled by (seed, epoch); Lightning calls ``set_epoch``.
+    """Keys (epoch, row), drawn by (seed, epoch) alone; Lightning calls ``set_epoch``.
 
-    A training epoch ends with a full batch: the rows left over are others in every epoch.
+    ``draws`` (N,) says how often a row is seen in an epoch on average, once each when it is None:
+    2.5 is two or three times, by a systematic draw whose sum is the same in every epoch. An epoch
+    of training ends with a full batch: the rows left over are others in every epoch.
     """
 
-    def __init__(self, length: int, *, seed: int = 0, shuffle: bool = True) -> None:
-        self.length, self.seed, self.shuffle = length, seed, shuffle
+    def __init__(
+        self, length: int, *, seed: int = 0, shuffle: bool = True, draws: np.ndarray | None = None
+    ) -> None:
+        if draws is not None and (len(draws) != length or not (draws >= 0).all()):
+            raise ValueError(f"draws must be {length} numbers from 0 on")
+        self.rows, self.seed, self.shuffle, self.draws = length, seed, shuffle, draws
+        self.length = length if draws is None else round(float(np.sum(draws)))
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -139,10 +155,24 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rows = np.arange(self.length)
-        if self.shuffle:
-            rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.draws is not None:
+            rows = self._drawn(rng)
+        else:
+            rows = rng.permutation(self.rows) if self.shuffle else np.arange(self.rows)
         return iter([(self.epoch, int(row)) for row in rows])
+
+    def _drawn(self, rng: np.random.Generator) -> np.ndarray:
+        assert self.draws is not None
+        order = rng.permutation(self.rows)
+        share = self.draws[order].astype(np.float64)
+        ends = np.cumsum(share) * (self.length / max(share.sum(), 1e-12))
+        offset = rng.random()
+        # the last end is a whole number but for rounding, which must not cost or add a row
+        marks = np.append(np.floor(ends[:-1] + offset), self.length + np.floor(offset))
+        counts = np.diff(marks, prepend=np.floor(offset)).astype(np.int64)
+        rows = np.repeat(order, counts)
+        return rng.permutation(rows) if self.shuffle else np.sort(rows)
 
 
 def to_batch(samples: Sequence[dict[str, np.ndarray | int | bool]]) -> Batch:

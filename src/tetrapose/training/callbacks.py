@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from tetrapose import geometry
 from tetrapose.data.crops import CropDataset
+from tetrapose.skeletons.mapping import between, carried
 from tetrapose.structures import PoseSet
 from tetrapose.training.module import PoseModule
 
@@ -25,10 +26,16 @@ Metric = Callable[[PoseSet, np.ndarray, np.ndarray], dict[str, float]]
 
 
 class Score(Callback):
-    """After each validation ``metric`` over the whole set, in picture pixels, logged as val/*."""
+    """After each validation ``metric`` over the whole set, in picture pixels, logged as val/*.
 
-    def __init__(self, dataset: CropDataset, metric: Metric) -> None:
+    ``truth`` is the set that is scored where the crops come from one brought onto another
+    skeleton: predictions are carried back, so that figures are those of the set's own points.
+    """
+
+    def __init__(self, dataset: CropDataset, metric: Metric, truth: PoseSet | None = None) -> None:
         self.dataset, self.metric = dataset, metric
+        self.truth = truth or dataset.pose_set
+        self.back = between(dataset.pose_set.skeleton, self.truth.skeleton)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the last pass."""
@@ -48,7 +55,9 @@ class Score(Callback):
             matrix = geometry.crop_matrix(data.centers[row], data.sizes[row], data.size)
             placed[row] = geometry.transform_points(geometry.invert(matrix), crop_points)
             valued[row] = crop_scores
-        for name, value in self.metric(pose_set, placed, valued).items():
+        placed = carried(placed, self.back, empty=np.nan)
+        valued = carried(valued, self.back, empty=0.0)
+        for name, value in self.metric(self.truth, placed, valued).items():
             pl_module.log(f"val/{name}", value)
 
 

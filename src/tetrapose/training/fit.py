@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from tetrapose.data.crops import CropDataset, EpochSampler, to_batch
 from tetrapose.errors import UserError
+from tetrapose.structures import PoseSet
 from tetrapose.training.callbacks import Checkpoints, Curves, Metric, Score
 from tetrapose.training.module import Parts, PoseModule
 
 # said by Lightning at every run of ours, and answered elsewhere
 HARMLESS = (
     ".*does not have many workers.*",
+    ".*DataLoader will create .* worker processes.*",
     ".*smaller than the logging interval.*",
     ".*defined a `validation_step` but have no `val_dataloader`.*",
     ".*isinstance.treespec, LeafSpec.*",
@@ -35,8 +38,12 @@ HARMLESS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run goes, beside its parts. ``trainer`` makes a Lightning Trainer from the arguments
-    that ``fit`` adds (callbacks, logger, folder)."""
+    """How a run goes, beside its parts.
+
+    ``trainer`` makes a Lightning Trainer from the arguments that ``fit`` adds (callbacks, logger,
+    folder). ``truth`` is the validation set in its own skeleton, where its crops are on another;
+    ``draws`` (N,) how often each training row is seen in an epoch.
+    """
 
     folder: Path
     trainer: Callable[..., L.Trainer]
@@ -46,6 +53,8 @@ class Plan:
     batch_size: int = 32
     workers: int = 2
     seed: int = 0
+    truth: PoseSet | None = None
+    draws: np.ndarray | None = None
 
 
 def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -> PoseModule:
@@ -54,16 +63,17 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
     Goes on from ``last.ckpt`` in the folder when there is one. Raises UserError when a set is
     smaller than a batch.
     """
-    if len(train) < plan.batch_size:
+    sampler = EpochSampler(len(train), seed=plan.seed, draws=plan.draws)
+    if len(sampler) < plan.batch_size:
         raise UserError(
-            f"{len(train)} training instances do not fill a batch of {plan.batch_size}; "
+            f"{len(sampler)} training instances do not fill a batch of {plan.batch_size}; "
             "lower dataset.batch_size"
         )
     plan.folder.mkdir(parents=True, exist_ok=True)
     module = PoseModule(parts)
     callbacks: list[L.Callback] = [*plan.callbacks]
     if val is not None:
-        callbacks.append(Score(val, plan.metric))
+        callbacks.append(Score(val, plan.metric, plan.truth))
     # files last: they write what the others reported
     callbacks.sort(key=lambda one: isinstance(one, Curves) + 2 * isinstance(one, Checkpoints))
     trainer = _quiet(plan.trainer)(
@@ -81,8 +91,8 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
             warnings.filterwarnings("ignore", known)
         trainer.fit(
             module,
-            _loader(train, plan, shuffle=True),
-            _loader(val, plan, shuffle=False) if val is not None else None,
+            _loader(train, plan, sampler),
+            _loader(val, plan, None) if val is not None else None,
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )
@@ -108,12 +118,13 @@ def _quiet(make: Callable[..., L.Trainer]) -> Callable[..., L.Trainer]:
     return make
 
 
-def _loader(data: CropDataset, plan: Plan, *, shuffle: bool) -> DataLoader:
+def _loader(data: CropDataset, plan: Plan, sampler: EpochSampler | None) -> DataLoader:
+    """Batches of the sampler's rows; without one all rows in their order, in larger batches."""
     return DataLoader(
         data,
-        batch_size=plan.batch_size if shuffle else 2 * plan.batch_size,
-        sampler=EpochSampler(len(data), seed=plan.seed, shuffle=shuffle),
-        drop_last=shuffle,
+        batch_size=plan.batch_size if sampler else 2 * plan.batch_size,
+        sampler=sampler or EpochSampler(len(data), shuffle=False),
+        drop_last=sampler is not None,
         collate_fn=to_batch,
         num_workers=plan.workers,
         persistent_workers=plan.workers > 0,

@@ -78,8 +78,7 @@ def describe(module: PoseModule, train: CropDataset, config: dict[str, Any]) -> 
         "normalisation": {"mean": list(MEAN), "std": list(STD)},
         "crop": {"padding": float(config["padding"])},
         "training": {
-            "data": config["dataset"]["train"].partition(":")[0],
-            "split": config["dataset"].get("train_split"),
+            **_data(config["dataset"]),
             "start": config.get("checkpoint_path"),
             "instances": len(train),
             "pictures": len(train.pose_set.files),
@@ -88,6 +87,20 @@ def describe(module: PoseModule, train: CropDataset, config: dict[str, Any]) -> 
             "skipped_steps": module.skipped,
             "licence": train.pose_set.licence,
         },
+    }
+
+
+def _data(dataset: dict[str, Any]) -> dict[str, Any]:
+    """What was trained on, by name and without the paths of one machine."""
+    train = dataset["train"]
+    if isinstance(train, str):
+        return {"data": train.partition(":")[0], "split": dataset.get("train_split")}
+    used = {name: one for name, one in train.items() if one}
+    return {
+        "data": {name: one["set"].partition(":")[0] for name, one in used.items()},
+        "split": {name: one.get("split") for name, one in used.items()},
+        "share": {name: one.get("share", 1.0) for name, one in used.items()},
+        "near": dataset.get("near"),
     }
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
+from tetrapose.skeletons.mapping import between
 
 
 def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list[str]:
     """Load ``source`` (a shipped name, a .safetensors, or a run's .ckpt) into ``model``.
 
     A tensor whose first side counts keypoints is filled row by row for the keypoints that both
-    skeletons name alike. Returns a line a thing that stayed as it was; a UserError when under half
-    of the values fit, which is another network.
+    skeletons have, near ones too (``skeletons.mapping``). Returns a line a thing that stayed as it
+    was; a UserError when under half of the values fit, which is another network.
     """
     state, theirs = _read(source)
     own = model.state_dict()
@@ -29,11 +31,12 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
             tensor.copy_(given)
             taken += tensor.numel()
         elif theirs is not None and _is_head(given, tensor, theirs, skeleton):
-            both = [(theirs.index(n), i) for i, n in enumerate(skeleton.names) if n in theirs.names]
-            for there, here in both:
-                tensor[here].copy_(given[there])
+            index = between(theirs, skeleton).index
+            for here in np.flatnonzero(index >= 0):
+                tensor[here].copy_(given[index[here]])
             taken += tensor.numel()
-            fresh.append(f"{name}: {len(both)} of {len(skeleton)} keypoints known by name")
+            known = np.count_nonzero(index >= 0)
+            fresh.append(f"{name}: {known} of {len(skeleton)} keypoints known")
         else:
             fresh.append(f"{name}: {tuple(given.shape)} in the file, {tuple(tensor.shape)} here")
     share = taken / max(sum(t.numel() for t in own.values()), 1)

@@ -1,0 +1,56 @@
+"""The labelled sets of a training run: one, or several brought onto one skeleton and mixed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tetrapose.structures import PoseSet
+
+
+def training_sets(data: dict[str, Any]) -> tuple[PoseSet, np.ndarray | None]:
+    """The set to train on, and how often each row is drawn in an epoch (None: once each).
+
+    ``data["train"]`` is a set, or names to ``{set, split, share}``; ``skeleton`` brings all onto
+    one, ``near`` is the weight of points that only come near, ``balance`` says what is evened out.
+    """
+    import numpy as np
+
+    from tetrapose import skeletons
+    from tetrapose.data import open_set
+    from tetrapose.data.mix import join, onto
+    from tetrapose.errors import UserError
+
+    given = data["train"]
+    wanted = data.get("skeleton")
+    near = float(data.get("near", 1.0))
+    if isinstance(given, str):
+        pose_set = open_set(given, split=data.get("train_split"))
+        return (onto(pose_set, skeletons.load(wanted), near=near) if wanted else pose_set), None
+    if not wanted:
+        raise UserError("a mix of sets wants dataset.skeleton=NAME, the skeleton that holds all")
+    skeleton = skeletons.load(wanted)
+    sets, shares, names = [], [], []
+    for name, one in given.items():
+        if one is None:
+            continue  # dataset.train.NAME=null leaves a set out
+        opened = onto(open_set(one["set"], split=one.get("split")), skeleton, near=near)
+        sets.append(opened)
+        shares.append(float(one.get("share", 1.0)))
+        names.append(name)
+        _tell(name, opened, shares[-1])
+    mix = join(sets, names)
+    draws = np.array(shares)[mix.part]
+    return mix.pose_set, None if (draws == 1).all() else draws
+
+
+def _tell(name: str, pose_set: PoseSet, share: float) -> None:
+    points = int((pose_set.labelled.sum(axis=0) > 0).sum())
+    print(
+        f"{name}: {len(pose_set):,} animals, {points} of {len(pose_set.skeleton)} points, "
+        f"{share * len(pose_set):,.0f} drawn an epoch",
+        file=sys.stderr,
+    )
