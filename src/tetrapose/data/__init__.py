@@ -36,6 +36,12 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
       found beside the file
     - ``menagerie:FOLDER`` what ``tetrapose synth`` wrote; with several skeletons in it,
       ``menagerie:FOLDER/NAME.json``
+    - ``animal_pose_xml:FOLDER`` Animal-Pose's first release, an XML file an animal
+    - ``tigdog:FOLDER,animal=horse`` TigDog's MATLAB files; ``tigdog_coco:FILE.json,animal=horse``
+      FreeNet's form of them
+    - ``stanford_extra:FOLDER`` StanfordExtra_v12.json and Images/
+    - boxes without keypoints: ``coco_animals:FILE.json``, ``stanford_dogs:FOLDER``,
+      ``tsinghua_dogs:FOLDER``, ``oxford_pet:FOLDER``
 
     Options are keywords of the reader, as ``,boxes=xyxy`` or ``,sizes=true``, or given as
     ``options`` here. ``split`` is a text file of picture names, one a line, or several such files,

@@ -55,12 +55,14 @@ def read(
     images: str | Path | None = None,
     skeleton: str | Skeleton | None = None,
     boxes: str = "xywh",
+    only: str | None = None,
     split: Split | None = None,
     sizes: bool = False,
     pictures: bool = True,
 ) -> PoseSet:
     """The set of one file ``FILE.json`` or ``FILE.json:IMAGES``, problems listed.
 
+    ``only`` names categories, as dog,cat: their animals, on the pictures that show one.
     ``sizes`` reads the pictures' own sizes instead of trusting the file's; ``pictures=False`` reads
     labels whose pictures are not at hand.
     """
@@ -70,6 +72,8 @@ def read(
     content = reading.load_json(file)
     where = str(file)
     raw = _content(content, where)
+    if only is not None:
+        raw = _only(raw, only, where)
     names, sizes_told, position, problems = _pictures(raw["images"], where)
     chosen, orders = naming.skeleton_of(raw["categories"], skeleton, where)
     categories = {entry["id"]: index for index, entry in enumerate(raw["categories"])}
@@ -214,6 +218,22 @@ def _content(content: Any, where: str) -> dict[str, list[Any]]:
     if len({c["id"] for c in categories}) < len(categories):
         raise UserError(f"{where}: two categories have the same id")
     return {key: content[key] for key in keys}
+
+
+def _only(raw: dict[str, list[Any]], only: str, where: str) -> dict[str, list[Any]]:
+    """The lists with the named categories' entries alone."""
+    there = {str(entry["name"]): entry for entry in raw["categories"]}
+    wanted = [name.strip() for name in only.split(",")]
+    odd = [name for name in wanted if name not in there]
+    if odd:
+        shown = ", ".join(list(there)[:12])
+        raise UserError(f"{where}: only={only}: it has no category {odd[0]!r}; it has {shown}")
+    chosen = [there[name] for name in wanted]
+    ids = [entry["id"] for entry in chosen]
+    entries = [e for e in raw["annotations"] if isinstance(e, dict) and e.get("category_id") in ids]
+    shown = {str(entry.get("image_id")) for entry in entries}
+    images = [e for e in raw["images"] if isinstance(e, dict) and str(e.get("id")) in shown]
+    return {"images": images, "annotations": entries, "categories": chosen}
 
 
 def _pictures(
