@@ -24,6 +24,14 @@ class _Kept:
     animals: np.ndarray
     points: np.ndarray
 
+    @staticmethod
+    def nothing_of(pose_set: PoseSet) -> _Kept:
+        return _Kept(
+            np.zeros(len(pose_set.files), dtype=bool),
+            np.zeros(len(pose_set), dtype=bool),
+            np.zeros(pose_set.visibility.shape, dtype=bool),
+        )
+
 
 def through(pose_set: PoseSet, split: Split, folder: Path) -> PoseSet:
     """Only what the splits name: pictures, animals and points, of several splits all together.
@@ -34,11 +42,7 @@ def through(pose_set: PoseSet, split: Split, folder: Path) -> PoseSet:
     the set lacks become problems. UserError when nothing is found, or when a split file was made
     from other labels than these (``FILE.json:PART:anyway`` takes it all the same).
     """
-    kept = _Kept(
-        np.zeros(len(pose_set.files), dtype=bool),
-        np.zeros(len(pose_set), dtype=bool),
-        np.zeros(pose_set.visibility.shape, dtype=bool),
-    )
+    kept = _Kept.nothing_of(pose_set)
     tails = _tails(pose_set)
     problems: list[Problem] = []
     lists: dict[str, Path] = {}
@@ -176,6 +180,14 @@ def shown_points(pose_set: PoseSet, part: Part, path: Path) -> np.ndarray:
         columns = np.array([names.index(name) for name in block.points], dtype=np.int64)
         shown[np.flatnonzero(rows)[:, None], columns] = True
     return shown
+
+
+def counted(pose_set: PoseSet, part: Part) -> tuple[int, int, int]:
+    """How many pictures, animals and labelled points of a set a part of it has."""
+    kept = _Kept.nothing_of(pose_set)
+    _take_part(kept, pose_set, part, Path("new"), _tails(pose_set))
+    labelled = kept.points & pose_set.labelled
+    return int(kept.pictures.sum()), int(kept.animals.sum()), int(labelled.sum())
 
 
 def _raise_nothing(

@@ -18,6 +18,7 @@ import yaml
 
 from tetrapose import skeletons
 from tetrapose.data.splits import draw
+from tetrapose.data.splits.apply import counted
 from tetrapose.data.splits.files import Part, Shown
 from tetrapose.data.splits.pictures import Made, shot_units
 from tetrapose.errors import UserError
@@ -30,7 +31,7 @@ LIMB = (
     "shoulder", "elbow", "carpus", "front_fetlock", "front_paw_top", "front_paw",
     "hip", "stifle", "hock", "back_fetlock", "back_paw_top", "back_paw",
 )  # fmt: skip
-CONVENTIONS = ("ap10k", "animal_pose", "tigdog")
+CONVENTIONS = ("ap10k", "animal_pose", "tigdog_horse")
 
 
 def shared_points(skeleton: Skeleton, level: int) -> tuple[str, ...]:
@@ -153,7 +154,7 @@ def many_to_few(
         "animals": int(rows.sum()),
         "points_shown": shown,
         "points_wanted": wanted,
-        "labelled_points": _count(pose_set, parts["labelled"], rows),
+        "labelled_points": _count(pose_set, parts["labelled"]),
     }
     return Made(parts, report)
 
@@ -190,7 +191,7 @@ def conventions(
         report[name] = {
             "points": list(points),
             "animals": int((of_row == i).sum()),
-            "labelled_points": _count(pose_set, parts[name], of_row == i),
+            "labelled_points": _count(pose_set, parts[name]),
         }
     return Made({"labelled": Part(None, None, tuple(blocks)), **parts}, report)
 
@@ -242,9 +243,6 @@ def _block(name: str, points: Sequence[str], ids: np.ndarray) -> Shown:
     return Shown(name, tuple(points), tuple(sorted(ids.tolist())))
 
 
-def _count(pose_set: PoseSet, part: Part, rows: np.ndarray | None = None) -> int:
+def _count(pose_set: PoseSet, part: Part) -> int:
     """Labelled points that a part shows."""
-    from tetrapose.data.splits.apply import shown_points
-
-    shown = shown_points(pose_set, part, Path("new")) & pose_set.labelled
-    return int(shown.sum() if rows is None else shown[rows].sum())
+    return counted(pose_set, part)[2]
