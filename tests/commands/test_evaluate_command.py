@@ -16,6 +16,7 @@ from tetrapose.codecs import Heatmap
 from tetrapose.evaluation.oks import FIGURES
 from tetrapose.inference import predictor as inference
 from tetrapose.models.small import small
+from tetrapose.skeletons.mapping import between, carried
 from tetrapose.structures import Problem
 from tetrapose.weights import card
 
@@ -157,23 +158,46 @@ def test_unreadable_pictures_are_listed_and_counted_as_misses(labels, fake, tmp_
     assert len(result["problems"]) == 2
 
 
-def test_another_skeleton_is_matched_by_name(labels, fake, tmp_path):
-    other = skeletons.load("animal_pose")
-    truth = np.zeros((2 * PICTURES, len(other), 2))
-    for k, name in enumerate(other.names):
-        if name in AP10K.names:
-            truth[:, k] = true_points(labels)[:, AP10K.index(name)]
+def on_another(labels, name):
+    """The true points of the labels carried to another skeleton, 0 where it has others."""
+    other = skeletons.load(name)
+    there = between(AP10K, other)
+    return other, carried(true_points(labels), there, empty=0.0)
+
+
+def test_another_skeleton_is_matched_by_place(labels, fake, tmp_path):
+    other, truth = on_another(labels, "animal_pose")
     fake(skeleton=other, truth=truth)
     out = tmp_path / "r.json"
     assert cli.main(["evaluate", "--data", f"coco:{labels}", "--json", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert set(result["per_keypoint"]) == set(other.names) & set(AP10K.names)
+    back = between(other, AP10K)
+    assert set(result["per_keypoint"]) == {n for n, g in zip(AP10K.names, back.grade) if g}
+    assert "left_elbow" in result["per_keypoint"]  # called left_front_knee there
     assert result["AP"] > 0.7
-    assert "left out: " in result["protocol"]["notes"][0]
-    assert "root_of_tail" in result["protocol"]["notes"][0]
+    assert result["protocol"]["notes"][0] == "not predicted and left out: neck"
 
 
-def test_no_name_in_common_is_wrong_use(labels, fake, capsys):
+def test_near_points_are_told_or_dropped(labels, fake, tmp_path, capsys):
+    other, truth = on_another(labels, "animal_pose")
+    definition = other.to_dict()
+    for point in definition["keypoints"]:
+        if point["name"] == "throat":
+            point["place"] = "neck_tigdog"
+    near = skeletons.from_dict(definition)
+    assert between(near, AP10K).grade[AP10K.index("neck")] == 1
+    truth[:, other.index("throat")] = true_points(labels)[:, AP10K.index("neck")]
+    fake(skeleton=near, truth=truth)
+    out = tmp_path / "r.json"
+    command = ["evaluate", "--data", f"coco:{labels}", "--json", str(out)]
+    assert cli.main(command) == 0
+    assert "near but not the same: neck (throat)" in capsys.readouterr().out
+    assert "neck" in json.loads(out.read_text())["per_keypoint"]
+    assert cli.main([*command, "--near", "drop"]) == 0
+    assert "neck" not in json.loads(out.read_text())["per_keypoint"]
+
+
+def test_no_point_in_common_is_wrong_use(labels, fake, capsys):
     odd = skeletons.from_dict(
         {
             "name": "odd", "source": {}, "edges": [],
@@ -182,7 +206,7 @@ def test_no_name_in_common_is_wrong_use(labels, fake, capsys):
     )  # fmt: skip
     fake(skeleton=odd, truth=np.zeros((2 * PICTURES, 1, 2)))
     assert cli.main(["evaluate", "--data", f"coco:{labels}"]) == 2
-    assert "no keypoint name in common with ap10k" in capsys.readouterr().err
+    assert "no point in common with ap10k" in capsys.readouterr().err
 
 
 def results_file(labels, tmp_path):

@@ -11,7 +11,7 @@ Source: github.com/cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -72,16 +72,21 @@ class Evaluation:
 
     precision (A, T, C, 101) at COCO's recalls and recall (A, T, C), both -1 where a category has
     no instance in that area range; categories (C,); positives (A, C) instances that count. A runs
-    over ``AREA_RANGES``, T over ``THRESHOLDS``.
+    over ``AREA_RANGES``, or over the whole range alone; T over ``THRESHOLDS``. ``weights`` (101,)
+    sum to 1 and make an average precision of the precisions at the recalls.
     """
 
     precision: np.ndarray
     recall: np.ndarray
     categories: np.ndarray
     positives: np.ndarray
+    weights: np.ndarray = field(default_factory=lambda: np.full(len(RECALLS), 1 / len(RECALLS)))
 
     def figures(self) -> dict[str, float]:
-        """COCO's ten figures, means over the categories present; -1 where nothing counts."""
+        """COCO's ten figures, means over the categories present.
+
+        -1 where nothing counts, and for figures that this kind of evaluation does not have.
+        """
         return self._figures(slice(None))
 
     def figures_of(self, category: int) -> dict[str, float]:
@@ -89,10 +94,14 @@ class Evaluation:
         return self._figures(self.categories == category)
 
     def _figures(self, columns: slice | np.ndarray) -> dict[str, float]:
+        precision, recall = self.precision[:, :, columns], self.recall[:, :, columns]
+        average = np.where(precision[..., 0] == -1, -1.0, precision @ self.weights)
+        none = np.zeros(0)
         values = []
-        for table in (self.precision[:, :, columns], self.recall[:, :, columns]):
+        for table in (average, recall):
             half, three_quarters = (int(np.argmin(abs(THRESHOLDS - t))) for t in (0.5, 0.75))
-            values += [table[0], table[0, half], table[0, three_quarters], table[1], table[2]]
+            values += [table[0], table[0, half], table[0, three_quarters]]
+            values += [table[1], table[2]] if len(table) == len(AREA_RANGES) else [none, none]
         means = [float(v[v > -1].mean()) if (v > -1).any() else -1.0 for v in values]
         return dict(zip(FIGURES, means, strict=True))
 
@@ -172,8 +181,8 @@ def evaluate(
     """
     zero = np.zeros(1, dtype=np.int64)
     categories = zero if pooled else np.unique(truth.category)
-    gt_category = _codes(truth.category, categories, pooled)
-    dt_category = _codes(detections.category, categories, pooled)
+    gt_category = codes(truth.category, categories, pooled=pooled)
+    dt_category = codes(detections.category, categories, pooled=pooled)
     images = np.unique(np.concatenate([truth.image, detections.image]))
     gt_key = gt_category * len(images) + np.searchsorted(images, truth.image)
     dt_key = dt_category * len(images) + np.searchsorted(images, detections.image)
@@ -201,11 +210,11 @@ def evaluate(
     true = (matched & ~dt_ignored)[:, :, by_score]
     false = (~matched & ~dt_ignored)[:, :, by_score]
     bounds = np.searchsorted(dt_category[order][by_score], np.arange(len(categories) + 1))
-    precision, recall = _tabulate(true, false, bounds, positives)
+    precision, recall = tabulate(true, false, bounds, positives)
     return Evaluation(precision, recall, categories, positives)
 
 
-def _codes(values: np.ndarray, categories: np.ndarray, pooled: bool) -> np.ndarray:
+def codes(values: np.ndarray, categories: np.ndarray, *, pooled: bool) -> np.ndarray:
     """Position of each value in the sorted categories, -1 where it is none of them."""
     if pooled:
         return np.zeros(len(values), dtype=np.int64)
@@ -293,7 +302,7 @@ def _match_contested(
         taken[level, chosen[found]] = True
 
 
-def _tabulate(
+def tabulate(
     true: np.ndarray, false: np.ndarray, bounds: np.ndarray, positives: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision at the recall steps and final recall of hits and misses (A, T, D).

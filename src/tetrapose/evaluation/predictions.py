@@ -8,8 +8,8 @@ import numpy as np
 
 from tetrapose.evaluation import oks
 from tetrapose.evaluation.pck import Pairs
-from tetrapose.evaluation.protocols import SCORE_FLOOR
-from tetrapose.skeletons import Skeleton
+from tetrapose.evaluation.protocols import SCORE_FLOOR, areas_of
+from tetrapose.skeletons.mapping import ABSENT, NEAR, Mapping
 from tetrapose.structures import PoseSet
 
 
@@ -31,28 +31,50 @@ class Predictions:
     instance: np.ndarray
 
 
-def truth_of(pose_set: PoseSet) -> oks.Truth:
-    """The labels as OKS takes them; pictures are told apart, and ordered, by their ids."""
+def truth_of(pose_set: PoseSet, area: str = "set") -> oks.Truth:
+    """The labels as OKS takes them, with areas by a rule of ``protocols.AREAS``.
+
+    Pictures are told apart, and ordered, by their ids.
+    """
     return oks.Truth(
         keypoints=pose_set.keypoints,
         visibility=pose_set.visibility,
         bboxes=pose_set.bboxes,
-        areas=pose_set.areas,
+        areas=areas_of(pose_set, area),
         image=pose_set.image_ids[pose_set.image_index],
         category=pose_set.species,
         crowd=np.asarray(pose_set.crowd, dtype=bool),
     )
 
 
-def detections_of(predictions: Predictions, pose_set: PoseSet) -> oks.Detections:
-    """The predictions as OKS takes them."""
+def detections_of(
+    predictions: Predictions, pose_set: PoseSet, ranking: str = "instance"
+) -> oks.Detections:
+    """The predictions as OKS takes them, ranked by a rule of ``protocols.RANKING``."""
     return oks.Detections(
         keypoints=predictions.keypoints,
-        scores=predictions.instance_scores,
+        scores=ranks(predictions) if ranking == "keypoints" else predictions.instance_scores,
         image=pose_set.image_ids[predictions.image],
         category=predictions.species,
         areas=predictions.areas,
     )
+
+
+def ranks(predictions: Predictions) -> np.ndarray:
+    """(M,) mean score of the points found, or the instance score where no point tells one.
+
+    Files often give every point the same score: then only the instance score ranks.
+    """
+    found = np.isfinite(predictions.keypoints).all(axis=-1) & np.isfinite(predictions.scores)
+    if not tells_keypoints_apart(predictions):
+        return predictions.instance_scores
+    total = np.where(found, predictions.scores, 0.0).sum(axis=1)
+    return total / np.maximum(found.sum(axis=1), 1)
+
+
+def tells_keypoints_apart(predictions: Predictions) -> bool:
+    """Whether any two keypoint scores differ."""
+    return bool(predictions.scores.size and np.ptp(np.nan_to_num(predictions.scores)) > 0)
 
 
 def pairs_of(predictions: Predictions, pose_set: PoseSet) -> Pairs:
@@ -115,48 +137,23 @@ def in_given_boxes(
     )
 
 
-@dataclass(frozen=True)
-class Naming:
-    """How the points of one skeleton lie on another: by equal names.
-
-    ``source`` (T,) is the place in the source of each target point, -1 for none; ``left_out`` names
-    the target's points that the source lacks; ``moved`` those whose site on the body is told in
-    other words, so that they may not mean the same place.
-    """
-
-    source: np.ndarray
-    left_out: tuple[str, ...]
-    moved: tuple[str, ...]
-
-
-def by_name(source: Skeleton, target: Skeleton) -> Naming:
-    """Match two skeletons by keypoint name."""
-    place = {name: index for index, name in enumerate(source.names)}
-    found = np.array([place.get(name, -1) for name in target.names], dtype=np.int64)
-    sites = {point.name: point.site for point in source.keypoints}
-    return Naming(
-        source=found,
-        left_out=tuple(name for name in target.names if name not in place),
-        moved=tuple(
-            f"{point.name} ({sites[point.name]} for the model, {point.site} in the set)"
-            for point in target.keypoints
-            if sites.get(point.name, point.site) != point.site
-        ),
-    )
-
-
-def renamed(values: np.ndarray, naming: Naming, *, empty: float) -> np.ndarray:
-    """(N, S, ...) in the source's order -> (N, T, ...) in the target's, ``empty`` where lacking."""
-    out = values[:, np.maximum(naming.source, 0)].astype(np.float64)
-    out[:, naming.source < 0] = empty
-    return out
-
-
-def without(pose_set: PoseSet, naming: Naming) -> PoseSet:
-    """The set with the points that the source lacks taken for not labelled."""
-    lacking = naming.source < 0
+def without(pose_set: PoseSet, mapping: Mapping) -> PoseSet:
+    """The set with the points that the mapping's source lacks taken for not labelled."""
+    lacking = mapping.index < 0
     return replace(
         pose_set,
         visibility=np.where(lacking, 0, pose_set.visibility).astype(pose_set.visibility.dtype),
         keypoints=np.where(lacking[:, None], np.nan, pose_set.keypoints),
     )
+
+
+def mapping_notes(mapping: Mapping) -> tuple[str, ...]:
+    """What a reader of the figures has to know of a mapping: points left out, points near."""
+    notes = []
+    absent = [name for _, name in mapping.named(ABSENT)]
+    near = [f"{name} ({source})" for source, name in mapping.named(NEAR)]
+    if absent:
+        notes.append(f"not predicted and left out: {', '.join(absent)}")
+    if near:
+        notes.append(f"scored by a point that is near but not the same: {', '.join(near)}")
+    return tuple(notes)

@@ -2,52 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tetrapose.evaluation import oks, pck
+from tetrapose.evaluation import nearest, oks, pck
 from tetrapose.evaluation.pck import Pairs
-from tetrapose.evaluation.predictions import Predictions, detections_of, pairs_of, truth_of
+from tetrapose.evaluation.predictions import (
+    Predictions,
+    detections_of,
+    pairs_of,
+    tells_keypoints_apart,
+    truth_of,
+)
 from tetrapose.evaluation.protocols import Protocol, sigmas_of
 from tetrapose.structures import PoseSet
+
+NO_KEYPOINT_SCORES = "all keypoint scores are equal: predictions are ranked by the instance score"
 
 
 def score(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> dict[str, Any]:
     """The result as plain values, ready for JSON.
 
-    Keys: COCO's ten figures; ``pck`` by definition and threshold, each by its own mean, and
+    Keys: COCO's ten figures; ``headline`` the figure that stands beside AP in the protocol's source
+    (None where there is none); ``pck`` by definition and threshold, each by its own mean, and
     ``pck_by_mean`` by all three (the definition that needs pictures' sizes only where one is
     known); ``nme``, ``oks`` (mean over instances) and ``swap_rate`` (share of sided points nearer
     to their partner's truth); ``per_keypoint``, ``per_species``, ``protocol`` and ``counts``.
-    COCO's -1 stands where no instance counts; None where a mean has nothing to run over.
+    COCO's -1 stands where no instance counts and for figures that a protocol does not have; None
+    where a mean has nothing to run over.
     """
-    sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
-    labels, found = truth_of(truth), detections_of(predictions, truth)
-    by_species = oks.evaluate(labels, found, sigmas)
-    pooled = protocol.pooling == "pooled"
-    run = oks.evaluate(labels, found, sigmas, pooled=True) if pooled else by_species
     pairs = pairs_of(predictions, truth)
     tables = pck.tables(pairs)
     swapped = pck.swaps(pairs, truth.skeleton.flip_indices)
-    likeness = instance_oks(truth, pairs, sigmas)
+    likeness = instance_oks(truth, pairs, protocol)
+    head = _head(truth, predictions, protocol, tables)
+    by_species = _evaluate(truth, predictions, replace(protocol, pooling="macro"))
     return {
-        **run.figures(),
+        **head,
         **_measures(tables, swapped, likeness),
         "pck_by_mean": {name: _means(table) for name, table in tables.items()},
-        "per_keypoint": _per_keypoint(truth, pairs, tables, swapped, sigmas),
+        "per_keypoint": _per_keypoint(truth, pairs, tables, swapped, protocol),
         "per_species": _per_species(truth, by_species, tables, swapped, likeness),
-        "protocol": protocol.describe(truth.skeleton),
         "counts": _counts(truth, predictions, pairs),
     }
 
 
-def instance_oks(truth: PoseSet, pairs: Pairs, sigmas: np.ndarray) -> np.ndarray:
+def side_by_side(
+    truth: PoseSet, predictions: Predictions, protocols: Sequence[Protocol]
+) -> dict[str, dict[str, Any]]:
+    """By protocol name the ten figures, ``headline``, mean ``oks`` and ``protocol``, told in full.
+
+    Distances are tabled once for all of them.
+    """
+    pairs = pairs_of(predictions, truth)
+    wanted = {p.headline.definition for p in protocols if p.headline} - {""}
+    tables = {name: pck.distances(pairs, name) for name in sorted(wanted)}
+    out = {}
+    for protocol in protocols:
+        head = _head(truth, predictions, protocol, tables)
+        likeness = instance_oks(truth, pairs, protocol)
+        out[protocol.name] = head | {"oks": _plain(_nanmean(likeness))}
+    return out
+
+
+def instance_oks(truth: PoseSet, pairs: Pairs, protocol: Protocol) -> np.ndarray:
     """(N,) OKS of each instance with its own prediction, 0 for none; NaN where none counts."""
     rows = np.arange(len(truth))
-    values = oks.similarity(truth_of(truth), rows, pairs.predicted, rows, sigmas)
+    labels = truth_of(truth, protocol.area)
+    sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
+    values = oks.similarity(labels, rows, pairs.predicted, rows, sigmas)
     return np.where(pairs.labelled.any(axis=1), values, np.nan)
+
+
+def _head(
+    truth: PoseSet,
+    predictions: Predictions,
+    protocol: Protocol,
+    tables: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The ten figures, the headline and the rules."""
+    if protocol.ranking == "keypoints" and not tells_keypoints_apart(predictions):
+        protocol = replace(protocol, notes=(*protocol.notes, NO_KEYPOINT_SCORES))
+    return {
+        **_evaluate(truth, predictions, protocol).figures(),
+        "headline": _headline(truth, predictions, protocol, tables),
+        "protocol": protocol.describe(truth.skeleton),
+    }
+
+
+def _evaluate(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> oks.Evaluation:
+    """The matching that the protocol asks for."""
+    sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
+    labels = truth_of(truth, protocol.area)
+    found = detections_of(predictions, truth, protocol.ranking)
+    pooled = protocol.pooling == "pooled"
+    if protocol.matching == "coco":
+        return oks.evaluate(labels, found, sigmas, pooled=pooled)
+    return nearest.evaluate(labels, found, sigmas, nearest.RULES[protocol.matching], pooled=pooled)
+
+
+def _headline(
+    truth: PoseSet,
+    predictions: Predictions,
+    protocol: Protocol,
+    tables: dict[str, np.ndarray],
+) -> dict[str, Any] | None:
+    wanted = protocol.headline
+    if wanted is None:
+        return None
+    if wanted.kind == "pck":
+        value = pck.shares(tables[wanted.definition], wanted.threshold)[wanted.mean]
+    else:
+        value = nearest.pixel_error(
+            truth_of(truth, protocol.area),
+            detections_of(predictions, truth, protocol.ranking),
+            sigmas_of(truth.skeleton, protocol.sigmas),
+            nearest.RULES["dlc"],
+        )
+    return {"name": wanted.name, "value": _plain(value)}
 
 
 def _measures(
@@ -88,11 +163,12 @@ def _per_keypoint(
     pairs: Pairs,
     tables: dict[str, np.ndarray],
     swapped: np.ndarray,
-    sigmas: np.ndarray,
+    protocol: Protocol,
 ) -> dict[str, Any]:
     """Figures of each keypoint that is labelled anywhere; its oks is the mean of its own term."""
     out = {}
-    labels = truth_of(truth)
+    labels = truth_of(truth, protocol.area)
+    sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
     rows = np.arange(len(truth))
     for k, name in enumerate(truth.skeleton.names):
         count = int(pairs.labelled[:, k].sum())

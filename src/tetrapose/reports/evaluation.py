@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tetrapose.evaluation import oks, pck
 from tetrapose.evaluation.predictions import Predictions, pairs_of
-from tetrapose.evaluation.protocols import sigmas_of
+from tetrapose.evaluation.protocols import Protocol, protocol
 from tetrapose.evaluation.score import instance_oks
 from tetrapose.reports import page
 from tetrapose.reports.crops import crop_with_points
@@ -25,15 +25,15 @@ PROBLEMS_SHOWN = 30
 def evaluation_page(
     truth: PoseSet,
     predictions: Predictions,
-    result: dict[str, Any],
+    result: Mapping[str, Any],
     *,
     title: str,
     problems: Sequence[Problem] = (),
 ) -> str:
-    """The page as HTML; ``result`` is what ``evaluation.score.score`` gave for the same pair."""
-    pairs = pairs_of(predictions, truth)
-    sigmas = sigmas_of(truth.skeleton, result["protocol"]["sigmas"]["set"])
-    likeness = instance_oks(truth, pairs, sigmas)
+    """The page as HTML; ``result`` is what ``evaluation.score.score`` gave for the same pair.
+
+    With ``result["protocols"]`` (``side_by_side``) they are shown beside one another.
+    """
     counts = result["counts"]
     lead = (
         f"{counts['instances_scored']:,} animals with {counts['keypoints']:,} labelled points in "
@@ -43,18 +43,36 @@ def evaluation_page(
     return page.document(
         title,
         f'<h1>{html.escape(title)}</h1><p class="lead">{html.escape(lead)}</p>',
+        *set_parts(truth, predictions, result),
+        problem_table(problems),
+    )
+
+
+def set_parts(
+    truth: PoseSet, predictions: Predictions, result: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """All that a page shows of one set: figures, plots, animals, tables and rules."""
+    pairs = pairs_of(predictions, truth)
+    likeness = instance_oks(truth, pairs, _rules(result))
+    return (
         page.headline_figures(_headline(result)),
+        *side_by_side_tables(result.get("protocols", {})),
         page.plots(*_plots(result, pck.tables(pairs), predictions, likeness)),
         *_galleries(truth, predictions, likeness),
         _keypoint_table(result),
         _species_table(result),
         _pck_table(result),
         _protocol(result),
-        _problems(problems),
     )
 
 
-def _headline(result: dict[str, Any]) -> dict[str, str]:
+def _rules(result: Mapping[str, Any]) -> Protocol:
+    """As much of the protocol as likeness needs."""
+    told = result["protocol"]
+    return protocol(told["name"], sigmas=told["sigmas"]["set"], area=told["area"]["rule"])
+
+
+def _headline(result: Mapping[str, Any]) -> dict[str, str]:
     return {
         "AP": number(result["AP"]),
         "AP50": number(result["AP50"]),
@@ -67,6 +85,39 @@ def _headline(result: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def side_by_side_tables(protocols: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The same predictions under several protocols, and what each does; nothing for none."""
+    if not protocols:
+        return []
+    columns = ("AP", "AP50", "AP75", "AR")
+    rows, words = [], []
+    for name, each in protocols.items():
+        own = each["headline"]
+        rows.append(
+            [name, *(number(each[key]) for key in columns), number(each["oks"])]
+            + [f"{own['name']}: {number(own['value'])}" if own else "–"]
+        )
+        rules = each["protocol"]
+        text = [
+            f"{rules['source']}",
+            f"sigmas {rules['sigmas']['set']}",
+            f"area {rules['area']['means']}",
+            f"matched {rules['matching']}",
+            f"AP: {rules['average_precision']}",
+            f"{rules['pooling']}",
+            f"not counted: {rules['not_counted']}",
+        ]
+        words.append([name, "; ".join(text)])
+        words.append(["", f"departs from its source: {rules['differs']}"])
+    return [
+        page.section(
+            "The same predictions under every protocol",
+            page.table(["protocol", *columns, "mean OKS", "its own figure"], rows),
+            page.table((), words, words=True),
+        )
+    ]
+
+
 def number(value: float | None, *, percent: bool = False) -> str:
     """A figure in three decimals; a dash for none, which is COCO's -1 too."""
     if value is None or value == -1:
@@ -75,7 +126,7 @@ def number(value: float | None, *, percent: bool = False) -> str:
 
 
 def _plots(
-    result: dict[str, Any],
+    result: Mapping[str, Any],
     tables: dict[str, np.ndarray],
     predictions: Predictions,
     likeness: np.ndarray,
@@ -213,7 +264,7 @@ def _galleries(truth: PoseSet, predictions: Predictions, likeness: np.ndarray) -
     return parts
 
 
-def _keypoint_table(result: dict[str, Any]) -> str:
+def _keypoint_table(result: Mapping[str, Any]) -> str:
     definitions = list(result["pck"])
     header = ["keypoint", "labelled", *(f"{d.replace('_', ' ')} @0.05" for d in definitions)]
     header += ["NME", "OKS term", "swapped"]
@@ -226,7 +277,7 @@ def _keypoint_table(result: dict[str, Any]) -> str:
     return page.section("Every keypoint", page.table(header, rows))
 
 
-def _species_table(result: dict[str, Any]) -> str:
+def _species_table(result: Mapping[str, Any]) -> str:
     header = ["species", "animals", *oks.FIGURES, "PCK@0.05 by area", "NME"]
     rows = [
         [name, f"{f['instances']:,}", *(number(f[key]) for key in oks.FIGURES)]
@@ -239,7 +290,7 @@ def _species_table(result: dict[str, Any]) -> str:
     return page.section("Every species", page.table(header, rows))
 
 
-def _pck_table(result: dict[str, Any]) -> str:
+def _pck_table(result: Mapping[str, Any]) -> str:
     rows = [
         [definition.replace("_", " "), mean]
         + [number(result["pck_by_mean"][definition][mean][str(t)]) for t in pck.THRESHOLDS]
@@ -251,7 +302,7 @@ def _pck_table(result: dict[str, Any]) -> str:
     return page.section("PCK in every definition", page.table(header, rows))
 
 
-def _protocol(result: dict[str, Any]) -> str:
+def _protocol(result: Mapping[str, Any]) -> str:
     rows = []
     for key, value in result["protocol"].items():
         if key == "pck":
@@ -282,7 +333,8 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _problems(problems: Sequence[Problem]) -> str:
+def problem_table(problems: Sequence[Problem]) -> str:
+    """What was left out or is in doubt; nothing where all is well."""
     if not problems:
         return ""
     rows = [[p.where, f"{p.what} ({p.fix})"] for p in problems[:PROBLEMS_SHOWN]]

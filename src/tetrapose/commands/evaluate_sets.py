@@ -1,0 +1,204 @@
+"""The sets that ``tetrapose evaluate`` is given, each with predictions on its own skeleton."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tetrapose.evaluation.predictions import Predictions
+    from tetrapose.evaluation.protocols import Protocol
+    from tetrapose.inference.predictor import Predictor
+    from tetrapose.skeletons.mapping import Mapping
+    from tetrapose.structures import PoseSet, Problem
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A labelled set under the name that the tables give it."""
+
+    name: str
+    spec: str
+    split: tuple[str, ...]
+    pose_set: PoseSet
+
+
+@dataclass(frozen=True)
+class Made:
+    """Predictions for one set with what has to be known to score them."""
+
+    truth: PoseSet
+    predictions: Predictions
+    rules: Protocol
+    model: dict[str, Any]
+    problems: Sequence[Problem]
+
+
+def open_all(args: argparse.Namespace) -> list[Opened]:
+    """The sets of ``--data`` in their order."""
+    from tetrapose.data import open_set, parse_spec
+    from tetrapose.errors import UserError
+    from tetrapose.evaluation import mix
+
+    if args.split and len(args.data) > 1:
+        raise UserError(
+            "--split goes with one --data; of several sets each carries its own:"
+            f" --data {args.data[0]},split=FILE"
+        )
+    sets = [open_set(spec, split=args.split, pictures=not args.labels_only) for spec in args.data]
+    names = mix.names_of(
+        [_label(spec, one.source) for spec, one in zip(args.data, sets, strict=True)]
+    )
+    splits = [(*(args.split or ()), *parse_spec(spec)[2].get("split", ())) for spec in args.data]
+    return [Opened(*row) for row in zip(names, args.data, splits, sets, strict=True)]
+
+
+def _label(spec: str, source: str) -> str:
+    """What a table calls a set: its label file's name, else the name of its format."""
+    from pathlib import Path
+
+    file = _label_file(spec)
+    return Path(file).stem if file else source
+
+
+def _label_file(spec: str) -> str:
+    from tetrapose.data import parse_spec
+
+    _, where, _ = parse_spec(spec)
+    file = where.partition(".json:")[0] + ".json" if ".json:" in where else where
+    return file if file.endswith(".json") else ""
+
+
+def by_model(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol) -> list[Made]:
+    """Every instance predicted in its own bbox, and carried to its set's skeleton."""
+    from tetrapose.inference import predictor as inference
+
+    predictor = inference.load(
+        args.model, flip=not args.no_flip, decoder=args.decoder, batch_size=args.batch,
+        device=args.device,
+    )  # fmt: skip
+    mappings = [_mapping(args, predictor, one) for one in sets]  # faults are told before the work
+    return [
+        _predicted(args, predictor, one.pose_set, mapping, rules)
+        for one, mapping in zip(sets, mappings, strict=True)
+    ]
+
+
+def _mapping(args: argparse.Namespace, predictor: Predictor, one: Opened) -> Mapping:
+    from tetrapose.errors import UserError
+    from tetrapose.skeletons.mapping import between
+
+    mapping = between(predictor.skeleton, one.pose_set.skeleton)
+    if args.near == "drop":
+        mapping = mapping.without_near()
+    if (mapping.index < 0).all():
+        near = " but near ones (leave out --near drop)" if args.near == "drop" else ""
+        raise UserError(
+            f"{args.model} predicts {predictor.skeleton.name}, which has no point in common"
+            f" with {one.pose_set.skeleton.name}, the skeleton of {one.spec}{near}"
+        )
+    return mapping
+
+
+def _predicted(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    pose_set: PoseSet,
+    mapping: Mapping,
+    rules: Protocol,
+) -> Made:
+    from dataclasses import replace
+
+    import numpy as np
+
+    from tetrapose.evaluation import predictions as predicting
+    from tetrapose.skeletons.mapping import carried
+
+    count, points = len(pose_set), len(predictor.skeleton)
+    unlabelled = replace(
+        pose_set,
+        skeleton=predictor.skeleton,
+        keypoints=np.full((count, points, 2), np.nan),
+        visibility=np.zeros((count, points), dtype=np.uint8),
+        weights=None,
+    )
+    outcome = predictor.predict_set(unlabelled, progress=_progress(count))
+    described = predictor.protocol
+    truth = predicting.without(pose_set, mapping)
+    return Made(
+        truth=truth,
+        predictions=predicting.in_given_boxes(
+            truth,
+            carried(outcome.keypoints, mapping, empty=np.nan),
+            carried(outcome.scores, mapping, empty=0.0),
+        ),
+        rules=replace(
+            rules,
+            flip_test=described["flip_test"],
+            decoder=described["codec"].get("decoder"),
+            notes=predicting.mapping_notes(mapping),
+        ),
+        model={"name": str(args.model), "skeleton": predictor.skeleton.name, **described},
+        problems=outcome.problems,
+    )
+
+
+def from_files(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol) -> list[Made]:
+    """COCO results files laid beside the sets, in the same order."""
+    return [_read(file, one, rules) for file, one in zip(args.predictions, sets, strict=True)]
+
+
+def _read(file: str, one: Opened, rules: Protocol) -> Made:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from tetrapose.data.reading import load_json
+    from tetrapose.evaluation import results
+    from tetrapose.evaluation.protocols import sigmas_of
+
+    read = results.from_results(
+        one.pose_set,
+        load_json(Path(file)),
+        sigmas_of(one.pose_set.skeleton, rules.sigmas),
+        categories=_categories(one),
+        where=file,
+    )
+    rules = replace(
+        rules,
+        boxes="not known: predictions were read from a file",
+        instance_score="as the file gives it",
+        pairing=results.PAIRING,
+        notes=read.notes,
+    )
+    return Made(one.pose_set, read.predictions, rules, {"file": file}, read.problems)
+
+
+def _categories(one: Opened) -> dict[int, int]:
+    """Category id -> species row: the ids of the set's label file, else numbers from 1."""
+    from pathlib import Path
+
+    from tetrapose.data.reading import load_json
+
+    file = Path(_label_file(one.spec))
+    names = one.pose_set.species_names
+    if file.suffix == ".json" and file.is_file():
+        content = load_json(file)
+        listed = content.get("categories") if isinstance(content, dict) else None
+        if isinstance(listed, list) and len(listed) == len(names):
+            return {entry["id"]: row for row, entry in enumerate(listed)}
+    return {row + 1: row for row in range(len(names))}
+
+
+def _progress(total: int) -> Any:
+    """A line on stderr that counts, where somebody looks on."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\rpredicted {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+
+    return show
