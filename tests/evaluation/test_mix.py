@@ -23,10 +23,10 @@ def results_of(parts):
     return {p.name: score(p.truth, p.predictions, p.rules) for p in parts}
 
 
-def test_horses_and_tigers_are_two_sets(made_up):
+def test_species_can_count_as_sets(made_up):
     pose_set, rows = made(made_up, 3)
-    tigdog = replace(pose_set, source="tigdog", species_names=("horse", "tiger", "none"))
-    parts = mix.parts_of("tigdog", tigdog, rows, protocol())
+    tigdog = replace(pose_set, species_names=("horse", "tiger", "none"))
+    parts = mix.parts_of("tigdog", tigdog, rows, protocol(), species_apart=True)
     assert [p.name for p in parts] == ["tigdog_horse", "tigdog_tiger", "tigdog_none"]
     assert sum(len(p.truth) for p in parts) == len(pose_set)
     whole = score(pose_set, rows, protocol())
@@ -34,7 +34,7 @@ def test_horses_and_tigers_are_two_sets(made_up):
         own = score(part.truth, part.predictions, part.rules)
         for key in (*oks.FIGURES, "pck", "nme", "oks", "swap_rate"):
             assert own[key] == figures[key], (name, key)
-    (one,) = mix.parts_of("ap10k", pose_set, rows, protocol())  # other sets stay whole
+    (one,) = mix.parts_of("ap10k", pose_set, rows, protocol())
     assert one.truth is pose_set
 
 

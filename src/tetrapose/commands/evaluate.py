@@ -67,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--near", choices=("keep", "drop"), default="keep",
         help="score points that a model predicts near the set's place, not at it (keep: and say)",
     )  # fmt: skip
+    parser.add_argument(
+        "--species-apart", action="store_true", help="count every species as a set of its own"
+    )
     parser.add_argument("--no-flip", action="store_true", help="without the mirror image")
     parser.add_argument("--decoder", metavar="NAME", help="dark, shift or argmax")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="crops at once")
@@ -96,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(
                 f"{one.spec}: not one of {len(one.pose_set)} animals was predicted{first}"
             )
-        for part in mix.parts_of(one.name, each.truth, each.predictions, each.rules):
+        for part in mix.parts_of(
+            one.name, each.truth, each.predictions, each.rules, species_apart=args.species_apart
+        ):
             result = score(part.truth, part.predictions, part.rules)
             if args.protocol == ALL:
                 every = [_dressed(p, part.rules) for p in PROTOCOLS.values()]

@@ -49,19 +49,25 @@ def open_all(args: argparse.Namespace) -> list[Opened]:
             f" --data {args.data[0]},split=FILE"
         )
     sets = [open_set(spec, split=args.split, pictures=not args.labels_only) for spec in args.data]
-    names = mix.names_of(
-        [_label(spec, one.source) for spec, one in zip(args.data, sets, strict=True)]
-    )
+    for spec, one in zip(args.data, sets, strict=True):
+        if not (one.labelled.any(axis=1) & ~one.crowd).any():
+            raise UserError(f"{spec}: {len(one)} animals without one labelled point to score")
+    names = mix.names_of([_label(spec, one) for spec, one in zip(args.data, sets, strict=True)])
     splits = [(*(args.split or ()), *parse_spec(spec)[2].get("split", ())) for spec in args.data]
     return [Opened(*row) for row in zip(names, args.data, splits, sets, strict=True)]
 
 
-def _label(spec: str, source: str) -> str:
-    """What a table calls a set: its label file's name, else the name of its format."""
+def _label(spec: str, pose_set: PoseSet) -> str:
+    """What a table calls a set: its label file's name, its skeleton's where that is one animal's
+    (tigdog_horse), else the name of its format.
+    """
     from pathlib import Path
 
+    name, species = pose_set.skeleton.name, {pose_set.species_names[i] for i in pose_set.species}
+    if len(species) == 1 and name.endswith(f"_{next(iter(species))}"):
+        return name
     file = _label_file(spec)
-    return Path(file).stem if file else source
+    return Path(file).stem if file else pose_set.source
 
 
 def _label_file(spec: str) -> str:

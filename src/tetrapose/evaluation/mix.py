@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,6 @@ from tetrapose.evaluation.protocols import Protocol
 from tetrapose.structures import PoseSet
 
 OVERALL = "mean over the sets that have the figure, weighted by their scored instances"
-# Sets whose species are scored as sets of their own. Source: FreeNet at bf88336 (validation_mix.py
-# counts TigDog's horses and tigers as two).
-SPECIES_APART = ("tigdog",)
 SINGLE = ("nme", "oks", "swap_rate")
 
 
@@ -31,11 +28,16 @@ class Part:
 
 
 def parts_of(
-    name: str, truth: PoseSet, predictions: Predictions, rules: Protocol
+    name: str,
+    truth: PoseSet,
+    predictions: Predictions,
+    rules: Protocol,
+    *,
+    species_apart: bool = False,
 ) -> tuple[Part, ...]:
-    """The set itself, or one part a species where its species are scored apart."""
+    """The set itself, or with ``species_apart`` one part for each of its species."""
     species = np.unique(truth.species)
-    if truth.source not in SPECIES_APART or len(species) < 2:
+    if not species_apart or len(species) < 2:
         return (Part(name, truth, predictions, rules),)
     return tuple(
         Part(f"{name}_{truth.species_names[one]}", *only(truth, predictions, int(one)), rules)
@@ -120,8 +122,3 @@ def _mean(values: Sequence[float | None], weights: np.ndarray) -> float | None:
         return None
     kept = np.array([value for value in values if value is not None], dtype=np.float64)
     return float(np.average(kept, weights=weights[there]))
-
-
-def with_notes(rules: Protocol, notes: Sequence[str]) -> Protocol:
-    """The rules with further remarks."""
-    return replace(rules, notes=(*rules.notes, *notes))
