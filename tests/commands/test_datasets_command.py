@@ -8,7 +8,7 @@ import pytest
 from miniatures import edit
 
 from tetrapose import cli
-from tetrapose.data import open_set
+from tetrapose.data import available, open_set
 
 
 def run(*argv) -> int:
@@ -18,8 +18,9 @@ def run(*argv) -> int:
 def test_list_names_every_format(capsys):
     assert run("list") == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in ("animal_pose", "akd_cats", "coco", "menagerie"))
-    assert "licence:" in out
+    assert out.count("licence:") == len(available())
+    assert all(f"\n{name} " in f"\n{out}" for name in available())
+    assert "tetrapose datasets show NAME" in out
 
 
 def test_show_tells_where_from_and_the_traps(capsys):
@@ -27,6 +28,11 @@ def test_show_tells_where_from_and_the_traps(capsys):
     out = capsys.readouterr().out
     assert "TechNumber" in out
     assert "stored x, y" in out
+    assert "options   split, sizes, pictures" in out
+    assert run("show", "tigdog") == 0
+    out = capsys.readouterr().out
+    assert "animal, corrections" in out
+    assert "fetch     the TigDog archive from calvin-vision.net" in out
     assert run("show", "akd") == 2
     assert "no data format 'akd'; there is akd_cats" in capsys.readouterr().err
 

@@ -187,6 +187,18 @@ def test_mmposes_own_sample_of_animal_pose(shared_data):
         np.testing.assert_allclose(place, nose[:2])
 
 
+def test_some_categories_alone(tiny_coco):
+    pose_set = coco.read(tiny_coco, only="dog,horse")
+    assert pose_set.species_names == ("dog", "horse")
+    assert [pose_set.species_names[i] for i in pose_set.species] == ["dog", "horse", "dog"]
+    assert pose_set.files == ("a.jpg", "b.jpg", "c.jpeg")  # d.jpg shows neither
+    assert pose_set.problems == ()
+    edit(tiny_coco, lambda c: c["annotations"][1].update(bbox=[5, 5, 0, 9]))
+    assert coco.read(tiny_coco, only="dog").problems == ()  # the cat's fault is not told
+    with pytest.raises(UserError, match="only=wolf: it has no category 'wolf'; it has dog, cat"):
+        coco.read(tiny_coco, only="wolf")
+
+
 def test_a_skeleton_of_ones_own(tiny_coco, tmp_path):
     def rename(content):
         for category in content["categories"]:

@@ -5,6 +5,10 @@
   tetrapose datasets stats animal_pose:DIR --split val.txt
   tetrapose datasets convert akd_cats:DIR --to coco --out cats.json
   tetrapose datasets split akd_cats:DIR --folds 5 --seed 0 --out folds
+  tetrapose datasets split animal_pose:DIR --recipe ratio --option shares=9:1 --out split.json
+  tetrapose datasets stats animal_pose:DIR --split split.json:val
+  tetrapose datasets select animal_pose:DIR --count 100 --difficulty result.json --out few.json
+  tetrapose datasets audit --splits train=a.json val=b.json --html audit.html
 
 A set is written NAME:DIR (coco:FILE.json[:IMAGES] for COCO files; `show` tells each form). Exit
 status 1: done, but the set has entries that cannot be used; they are listed and were left out.
@@ -20,12 +24,12 @@ from tetrapose.commands.given import add_set, open_given, tell_problems
 if TYPE_CHECKING:
     from tetrapose.structures import PoseSet
 
-HELP = "list, describe, count, convert and split labelled sets"
+HELP = "list, describe, count, convert and split labelled sets, select from them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    from tetrapose.commands import convert, split
+    from tetrapose.commands import audit, convert, select, split
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="the formats that can be read")
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="count pictures, animals, points; list problems")
     add_set(stats)
     stats.add_argument("--json", metavar="FILE", help="write the figures and all problems")
-    for name, module in (("convert", convert), ("split", split)):
+    for name, module in (("convert", convert), ("split", split), ("select", select), ("audit", audit)):
         module.add_arguments(actions.add_parser(name, help=module.HELP))
     for action in actions.choices.values():
         action.add_argument(
@@ -44,21 +48,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the action."""
-    from tetrapose.commands import convert, split
+    from tetrapose.commands import audit, convert, select, split
 
     if args.action == "list":
         return _list()
     if args.action == "show":
         return _show(args.name)
-    return {"stats": _stats, "convert": convert.run, "split": split.run}[args.action](args)
+    if args.action == "stats":
+        return _stats(args)
+    modules = {"convert": convert, "split": split, "select": select, "audit": audit}
+    return modules[args.action].run(args)
 
 
 def _list() -> int:
     from tetrapose import data
 
-    for name in data.available():
+    names = data.available()
+    wide = max(map(len, names)) + 2
+    for name in names:
         about = data.about(name)
-        print(f"{name:12} {about.title}\n{'':12} {about.layout}\n{'':12} licence: {about.licence}")
+        print(f"{name:{wide}}{about.title}\n{'':{wide}}licence: {about.licence}")
+    print("\ntetrapose datasets show NAME tells layout, options, traps and where to fetch it")
     return 0
 
 
@@ -68,8 +78,10 @@ def _show(name: str) -> int:
 
     from tetrapose import data
 
-    for key, value in dataclasses.asdict(data.about(name)).items():
-        print(textwrap.fill(value, 100, initial_indent=f"{key:10}", subsequent_indent=" " * 10))
+    told = dataclasses.asdict(data.about(name)) | {"options": ", ".join(data.options(name))}
+    for key, value in told.items():
+        if value:
+            print(textwrap.fill(value, 100, initial_indent=f"{key:10}", subsequent_indent=" " * 10))
     return 0
 
 

@@ -95,6 +95,11 @@ def about(name: str) -> About:
     return _module(name).ABOUT
 
 
+def options(name: str) -> tuple[str, ...]:
+    """What may follow a format's place, as ``,option=value``."""
+    return tuple(key for key in inspect.signature(_module(name).read).parameters if key != "root")
+
+
 def _module(name: str) -> ModuleType:
     names = available()
     if name not in names:

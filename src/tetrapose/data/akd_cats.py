@@ -45,6 +45,10 @@ ABOUT = About(
         "placed; picture 137 of the training part is unlabelled; no boxes: made from the points, "
         "with a tenth of the longer side around them"
     ),
+    fetch=(
+        "cats.tar.gz by the link in github.com/TechNumber/pytorch_animal_pose_estimation, unpacked "
+        "in FOLDER"
+    ),
 )
 PATTERN = "*_keypoints_annotations.json"
 MARGIN = 0.1

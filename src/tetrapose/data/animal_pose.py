@@ -40,6 +40,10 @@ ABOUT = About(
         "points lie outside their picture; 13 groups of pictures are identical; MMPose and "
         "OpenPifPaf write the same points in two other orders"
     ),
+    fetch=(
+        "keypoints.json and the pictures by the links in github.com/noahcao/animal-pose-dataset, "
+        "both unpacked in FOLDER"
+    ),
 )
 FILE = "keypoints.json"
 

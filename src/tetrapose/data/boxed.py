@@ -72,7 +72,7 @@ class Gathered:
 
     def pose_set(self, root: Path, source: str, about: About, skeleton: str) -> PoseSet:
         """The set in columns, not yet checked."""
-        known = skeleton_named(skeleton)
+        known = skeletons.load(skeleton)
         m, n, k = len(self.files), len(self.boxes), len(known)
         names = sorted(set(self.species))
         number = {name: index for index, name in enumerate(names)}
@@ -97,14 +97,6 @@ class Gathered:
             annotation_ids=np.arange(1, n + 1, dtype=np.int64),
             problems=tuple(self.problems),
         )
-
-
-def skeleton_named(name: str) -> skeletons.Skeleton:
-    """A shipped skeleton or a file's, a wrong name told as a wrong option."""
-    try:
-        return skeletons.load(name)
-    except FileNotFoundError as error:
-        raise UserError(f"skeleton={name}: {error}") from None
 
 
 def absent(

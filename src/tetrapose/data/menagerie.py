@@ -25,6 +25,7 @@ ABOUT = About(
     citation="this package",
     layout="FOLDER/<skeleton>.json and FOLDER/images/",
     traps="flag 1 is exact: a point that another part of the body or another animal covers",
+    fetch="nothing to fetch: tetrapose synth draws it",
 )
 
 TRUTH = "truth.json"  # every point of every animal under no skeleton: not a label file
