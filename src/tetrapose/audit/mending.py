@@ -44,12 +44,14 @@ def mend(
     """
     counts: dict[str, int] = {}
     content = sheet.content
+    gone: dict[str, int] = {}  # found at first, and mended along with something else
     for turn in range(ROUNDS):
         known = None if facts is None else [facts[name] for name in sheet.image_names]
         found, seen = check(sheet, known, settings)
         found = [*(leaks if turn == 0 else ()), *found]
         todo = [one for one in found if RULES[one.code].fix and (one.rows or one.about != "animal")]
         todo = [one for one in todo if one.code != "split-leak" or one.rows]
+        gone = gone or {one.code: one.count for one in todo}
         if not todo:
             break
         draft = Draft(sheet)
@@ -58,7 +60,9 @@ def mend(
             counts[one.code] = counts.get(one.code, 0) + one.count
         content = draft.finished()
         sheet = sheet_of(content, sheet.name)
-    return content, [Change(code, count, RULES[code].fix) for code, count in counts.items()]
+    along = [Change(c, n, "went with the rest") for c, n in gone.items() if c not in counts]
+    done = [Change(code, count, RULES[code].fix) for code, count in counts.items()]
+    return content, [*done, *along]
 
 
 def _first_things(todo: list[Finding]) -> list[Finding]:

@@ -25,10 +25,11 @@ class Sheet:
 
     Picture columns: image_names, image_ids, image_rows (M,) places in the file's list, sizes (M, 2)
     width, height with NaN for unknown. Animal columns: ids as the file has them, rows (N,) places
-    in the file's list, image_index and species (N,) into species_names and keypoint_names, boxes
-    (N, 4) as written, in ``box_form`` (xywh or xyxy), areas (N,) NaN where none is written, points (N, K, 2) and flags (N, K) with NaN
-    beyond an animal's own points, counts (N,) how many points it has, num_keypoints (N,) NaN for
-    none, origins (N,) number of the source that a merged file names. ``content`` is the file's.
+    in the file's list, image_index (N,), species (N,) into species_names and keypoint_names, boxes
+    (N, 4) as written, in ``box_form`` (xywh or xyxy), areas (N,) NaN where none is written, points
+    (N, K, 2) and flags (N, K) with NaN beyond an animal's own points, counts (N,) how many points
+    it has, num_keypoints (N,) NaN for none, origins (N,) number of the source that a merged file
+    names. ``content`` is the file's.
     """
 
     name: str

@@ -29,6 +29,7 @@ from tetrapose.audit.sided import HEAD_MIDLINE, partners, parts, side
 from tetrapose.audit.view import View
 from tetrapose.geometry import box_area
 
+CHANCE = 4  # suspects more than that share, which a small set may have
 LEAST = 200  # animals with sided points that are needed to learn from
 FITTED = 3000  # animals that a fit looks at, spread over the set
 ROUNDS, STEPS, RIDGE = 3, 4, 3.0
@@ -49,8 +50,8 @@ class Limits:
 
 
 PARTS = {
-    "whole animal": Limits(share=0.0035, told=-0.9, sure=-2.5),
-    "head": Limits(share=0.0035, told=-0.9, sure=-2.5),
+    "whole animal": Limits(share=0.003, told=-0.9, sure=-2.5),
+    "head": Limits(share=0.003, told=-0.9, sure=-2.5),
     "front limbs": Limits(share=0.02, told=-1.5, sure=-6.0),
     "hind limbs": Limits(share=0.03, told=-1.75, sure=-7.0),
 }
@@ -99,7 +100,7 @@ def _judged(margins: dict[str, np.ndarray], count: int) -> np.ndarray:
         limits = PARTS[name]
         known = int(np.isfinite(margin).sum())
         value = np.nan_to_num(margin)
-        many = (value < limits.usual).sum() > max(limits.share * known, 3)
+        many = (value < limits.usual).sum() > limits.share * known + CHANCE
         depth = value / -(limits.told if many else limits.sure)
         worse = (depth < -1) & (depth < lowest)
         part[worse], lowest[worse] = name, depth[worse]

@@ -90,7 +90,7 @@ def _inside(box: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(N, K) points in their box, grown by a tenth on each side."""
     room = 0.1 * np.abs(box[:, None, 2:] - box[:, None, :2]) + SLACK
     low, high = box[:, None, :2] - room, box[:, None, 2:] + room
-    return ((points >= low) & (points <= high)).all(axis=-1)
+    return np.asarray(((points >= low) & (points <= high)).all(axis=-1))
 
 
 def _loose(read: np.ndarray, given: np.ndarray, points: np.ndarray) -> np.ndarray:
