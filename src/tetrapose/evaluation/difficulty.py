@@ -23,7 +23,8 @@ EASY, MEDIUM, HARD, UNKNOWN = "easy", "medium", "hard", "unknown"
 class Bands:
     """Points with their band 1, 2, 3 (0: not known), and the thresholds that made it.
 
-    nme (K,) NaN where not known; counts (K,) labels; ``difficulty`` easy, medium, hard or unknown.
+    nme (K,) NaN where not known; counts (K,) labels, of a pair its mean; ``difficulty`` (K,) easy,
+    medium, hard or unknown.
     """
 
     names: tuple[str, ...]
@@ -48,8 +49,9 @@ def bands(
     easy: float | None = None,
     hard: float | None = None,
     plenty: float | None = None,
+    flip_indices: np.ndarray | None = None,
 ) -> Bands:
-    """The bands of points.
+    """The bands of points; with ``flip_indices`` (K,) left and right take their mean and go alike.
 
     A point is easy up to an NME of ``easy`` and hard above ``hard``; it has many labels from
     ``plenty`` on. Where they are not given: the points' NME at one third and two thirds of their
@@ -57,6 +59,8 @@ def bands(
     """
     errors = np.array([np.nan if one is None else float(one) for one in nme])
     have = np.asarray(counts, dtype=np.float64)
+    if flip_indices is not None:
+        errors, have = _of_pairs(errors, have, flip_indices)
     known = np.isfinite(errors)
     if not known.any():
         raise UserError("no NME is known of any point: was anything scored?")
@@ -72,13 +76,24 @@ def bands(
     return Bands(
         names=tuple(names),
         nme=errors,
-        counts=np.asarray(counts, dtype=np.int64),
+        counts=have,
         difficulty=tuple(t if k else UNKNOWN for t, k in zip(told, known, strict=True)),
         band=np.where(known, band, 0),
         easy=low,
         hard=high,
         plenty=many_from,
     )
+
+
+def _of_pairs(
+    errors: np.ndarray, counts: np.ndarray, flip_indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each point with its partner: mean of the errors that are known, mean of the counts."""
+    both = np.stack([errors, errors[flip_indices]])
+    known = np.isfinite(both)
+    total = np.where(known, both, 0.0).sum(axis=0)
+    mean = total / np.maximum(known.sum(axis=0), 1)
+    return np.where(known.any(axis=0), mean, np.nan), (counts + counts[flip_indices]) / 2
 
 
 def errors_of(result: Any, where: str) -> dict[str, float | None]:

@@ -63,8 +63,7 @@ def make(
             told = f"it has {', '.join(known)}" if known else "it has none"
             raise UserError(f"{recipe} has no option {name!r}; {told}")
     given = {name: _value(recipe, name, value, known[name]) for name, value in given.items()}
-    if not pose_set.digest:
-        raise UserError("a split is made of a set as it was opened, not of one put together")
+    source = source_of(pose_set, spec, within)
     made = RECIPES[recipe](pose_set, seed=seed, groups=groups, **given)
     parts = made.parts
     empty = [
@@ -78,13 +77,19 @@ def make(
             name: replace(part, pictures=names if part.pictures is None else part.pictures)
             for name, part in parts.items()
         }
-    source = {
+    return SplitFile(recipe, {**known, **given}, seed, source, parts, made.report)
+
+
+def source_of(pose_set: PoseSet, spec: str, within: Sequence[str] = ()) -> dict[str, Any]:
+    """What a split file tells of the set it was made from."""
+    if not pose_set.digest:
+        raise UserError("a split is made of a set as it was opened, not of one put together")
+    return {
         "set": spec,
         "pictures": len(pose_set.files),
         "animals": len(pose_set),
         "digest": pose_set.digest,
     } | ({"within": list(within)} if within else {})
-    return SplitFile(recipe, {**known, **given}, seed, source, parts, made.report)
 
 
 def _value(recipe: str, name: str, value: Any, default: Any) -> Any:
