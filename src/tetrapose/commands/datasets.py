@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="count pictures, animals, points; list problems")
     add_set(stats)
     stats.add_argument("--json", metavar="FILE", help="write the figures and all problems")
-    for name, module in (("convert", convert), ("split", split), ("select", select), ("audit", audit)):
+    modules = {"convert": convert, "split": split, "select": select, "audit": audit}
+    for name, module in modules.items():
         module.add_arguments(actions.add_parser(name, help=module.HELP))
     for action in actions.choices.values():
         action.add_argument(
