@@ -46,14 +46,11 @@ RULES = {
 }
 
 
-def evaluate(
-    truth: Truth, detections: Detections, sigmas: np.ndarray, rules: Rules, *, pooled: bool
-) -> Evaluation:
+def evaluate(detections: Detections, pairs: Nearest) -> Evaluation:
     """Match and tabulate over all areas together; crowds count for nothing.
 
     Where ``rules.drawn`` there is no recall (-1): the source has none that is comparable.
     """
-    pairs = _pairs(truth, detections, sigmas, rules, pooled=pooled)
     matched = pairs.instance_at(THRESHOLDS) >= 0
     ignored = pairs.absorbed_at(THRESHOLDS, matched)
     category = pairs.category
@@ -61,7 +58,7 @@ def evaluate(
     true = matched[:, by_score]
     false = ~(matched | ignored)[:, by_score]
     bounds = np.searchsorted(category[by_score], np.arange(len(pairs.categories) + 1))
-    if not rules.drawn:
+    if not pairs.rules.drawn:
         precision, recall = oks.tabulate(true[None], false[None], bounds, pairs.positives[None])
         return Evaluation(precision, recall, pairs.categories, pairs.positives[None])
     precision = _drawn(true, false, bounds, pairs.positives)
@@ -75,15 +72,14 @@ def evaluate(
 
 
 def pixel_error(
-    truth: Truth, detections: Detections, sigmas: np.ndarray, rules: Rules, *, least: float = 1e-6
+    truth: Truth, detections: Detections, pairs: Nearest, *, least: float = 1e-6
 ) -> float:
     """Mean distance in pixels of matched predictions' points to labelled ones; NaN for none.
 
-    Predictions match at any likeness from ``least`` on, all categories together. This is what
-    DeepLabCut calls RMSE. Source: match_predictions_for_rmse and compute_rmse of its
+    Predictions match at any likeness from ``least`` on. This is what DeepLabCut calls RMSE, with
+    ``pairs`` of all categories together. Source: match_predictions_for_rmse and compute_rmse of its
     core/metrics/distance_metrics.py.
     """
-    pairs = _pairs(truth, detections, sigmas, rules, pooled=True)
     (instance,) = pairs.instance_at(np.array([least]))
     found = instance >= 0
     rows = pairs.rows[found]
@@ -93,13 +89,14 @@ def pixel_error(
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Nearest:
     """Detections by picture and rank, the nearest instance of each, and the likeness of the two.
 
     rows (D,) into the detections; category (D,); instance (D,) row of the truth, -1 for none;
-    likeness (D,); bare: pairs with instances of too few points; categories (C,), positives (C,).
+    likeness (D,); bare: pairs with instances without points; categories (C,), positives (C,).
     """
 
+    rules: Rules
     rows: np.ndarray
     category: np.ndarray
     instance: np.ndarray
@@ -135,9 +132,10 @@ class _Pairs:
         return out
 
 
-def _pairs(
+def pair(
     truth: Truth, detections: Detections, sigmas: np.ndarray, rules: Rules, *, pooled: bool
-) -> _Pairs:
+) -> Nearest:
+    """The nearest instance of each detection in its picture and category."""
     number = truth.labelled.sum(axis=1)
     crowd = np.asarray(truth.crowd, dtype=bool)
     counts = (number >= rules.least_points) & ~crowd
@@ -168,8 +166,17 @@ def _pairs(
     bare_gt = rows[bare_gt]
     bare = oks.similarity(truth, bare_gt, detections.keypoints, order[bare_dt], sigmas)
     positives = np.bincount(gt_category[counts], minlength=len(categories))
-    return _Pairs(
-        order, dt_category[order], instance, nearest, bare_dt, bare_gt, bare, categories, positives
+    return Nearest(
+        rules,
+        order,
+        dt_category[order],
+        instance,
+        nearest,
+        bare_dt,
+        bare_gt,
+        bare,
+        categories,
+        positives,
     )
 
 

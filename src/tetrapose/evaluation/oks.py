@@ -12,6 +12,7 @@ Source: github.com/cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (rules
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Truth:
     category: np.ndarray
     crowd: np.ndarray
 
-    @property
+    @cached_property
     def labelled(self) -> np.ndarray:
         """(N, K) True where a point counts."""
         return (self.visibility > 0) & np.isfinite(self.keypoints).all(axis=-1)

@@ -17,7 +17,7 @@ from tetrapose.evaluation.predictions import (
     tells_keypoints_apart,
     truth_of,
 )
-from tetrapose.evaluation.protocols import Protocol, sigmas_of
+from tetrapose.evaluation.protocols import Headline, Protocol, sigmas_of
 from tetrapose.structures import PoseSet
 
 NO_KEYPOINT_SCORES = "all keypoint scores are equal: predictions are ranked by the instance score"
@@ -39,7 +39,7 @@ def score(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> dict[
     swapped = pck.swaps(pairs, truth.skeleton.flip_indices)
     likeness = instance_oks(truth, pairs, protocol)
     head = _head(truth, predictions, protocol, tables)
-    by_species = _evaluate(truth, predictions, replace(protocol, pooling="macro"))
+    by_species, _ = _evaluate(truth, predictions, replace(protocol, pooling="macro"))
     return {
         **head,
         **_measures(tables, swapped, likeness),
@@ -86,42 +86,38 @@ def _head(
     """The ten figures, the headline and the rules."""
     if protocol.ranking == "keypoints" and not tells_keypoints_apart(predictions):
         protocol = replace(protocol, notes=(*protocol.notes, NO_KEYPOINT_SCORES))
+    run, pixels = _evaluate(truth, predictions, protocol)
     return {
-        **_evaluate(truth, predictions, protocol).figures(),
-        "headline": _headline(truth, predictions, protocol, tables),
+        **run.figures(),
+        "headline": _headline(protocol.headline, tables, pixels),
         "protocol": protocol.describe(truth.skeleton),
     }
 
 
-def _evaluate(truth: PoseSet, predictions: Predictions, protocol: Protocol) -> oks.Evaluation:
-    """The matching that the protocol asks for."""
+def _evaluate(
+    truth: PoseSet, predictions: Predictions, protocol: Protocol
+) -> tuple[oks.Evaluation, float]:
+    """The matching that the protocol asks for, and its pixel error where that is its headline."""
     sigmas = sigmas_of(truth.skeleton, protocol.sigmas)
     labels = truth_of(truth, protocol.area)
     found = detections_of(predictions, truth, protocol.ranking)
     pooled = protocol.pooling == "pooled"
     if protocol.matching == "coco":
-        return oks.evaluate(labels, found, sigmas, pooled=pooled)
-    return nearest.evaluate(labels, found, sigmas, nearest.RULES[protocol.matching], pooled=pooled)
+        return oks.evaluate(labels, found, sigmas, pooled=pooled), float("nan")
+    pairs = nearest.pair(labels, found, sigmas, nearest.RULES[protocol.matching], pooled=pooled)
+    told = protocol.headline is not None and protocol.headline.kind == "pixels"
+    pixels = nearest.pixel_error(labels, found, pairs) if told else float("nan")
+    return nearest.evaluate(found, pairs), pixels
 
 
 def _headline(
-    truth: PoseSet,
-    predictions: Predictions,
-    protocol: Protocol,
-    tables: dict[str, np.ndarray],
+    wanted: Headline | None, tables: dict[str, np.ndarray], pixels: float
 ) -> dict[str, Any] | None:
-    wanted = protocol.headline
     if wanted is None:
         return None
-    if wanted.kind == "pck":
-        value = pck.shares(tables[wanted.definition], wanted.threshold)[wanted.mean]
-    else:
-        value = nearest.pixel_error(
-            truth_of(truth, protocol.area),
-            detections_of(predictions, truth, protocol.ranking),
-            sigmas_of(truth.skeleton, protocol.sigmas),
-            nearest.RULES["dlc"],
-        )
+    if wanted.kind == "pixels":
+        return {"name": wanted.name, "value": _plain(pixels)}
+    value = pck.shares(tables[wanted.definition], wanted.threshold)[wanted.mean]
     return {"name": wanted.name, "value": _plain(value)}
 
 
