@@ -58,9 +58,10 @@ class Gathered:
         root: Path,
         source: str,
         licence: str,
-        species: Sequence[str] = ("animal",),
+        species: Sequence[str] = (),
     ) -> PoseSet:
-        """All of it in columns; ``species`` are those known beforehand, in their order."""
+        """All of it in columns; ``species`` are those known beforehand, in
+        their order; the first is that of animals of which none was told."""
         count, points = len(self.animals), len(skeleton)
         keypoints = self._column("points", np.float64, (count, points, 2))
         image = self._column("image", np.int64, (count,))
@@ -73,7 +74,8 @@ class Gathered:
         areas = [animal.get("area") for animal in self.animals]
         areas = [np.nan if area is None else area for area in areas]
         whole = np.array(areas, dtype=np.float64)
-        named = [animal.get("species", species[0]) for animal in self.animals]
+        unnamed = species[0] if species else "animal"
+        named = [animal.get("species", unnamed) for animal in self.animals]
         names = tuple(dict.fromkeys([*species, *named]))
         numbers: dict[Hashable, int] = {}
         groups = [numbers.setdefault(group, len(numbers)) for group in self.groups]
