@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from miniatures import edit
 
 from tetrapose import cli
+from tetrapose.commands.datasets import page
 from tetrapose.data import available, open_set
 
 
@@ -149,3 +151,9 @@ def test_labels_only(tiny_coco, capsys):
     (tiny_coco.parent / "images").rename(tiny_coco.parent / "moved")
     assert run("stats", f"coco:{tiny_coco}") == 2
     assert run("stats", f"coco:{tiny_coco}", "--labels-only") == 0
+
+
+def test_the_page_of_all_sets_is_that_of_the_readers():
+    kept = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
+    told = "run: tetrapose datasets list --markdown > docs/datasets.md"
+    assert kept.read_text(encoding="utf-8") == page() + "\n", told

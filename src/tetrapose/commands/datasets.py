@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from tetrapose.commands import audit, convert, select, split
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="the formats that can be read")
+    listing = actions.add_parser("list", help="the formats that can be read")
+    listing.add_argument(
+        "--markdown", action="store_true", help="all that is known of each, as docs/datasets.md"
+    )
     show = actions.add_parser("show", help="origin, licence, layout and traps of one")
     show.add_argument("name", metavar="NAME")
     stats = actions.add_parser("stats", help="count pictures, animals, points; list problems")
@@ -52,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from tetrapose.commands import audit, convert, select, split
 
     if args.action == "list":
-        return _list()
+        print(page() if args.markdown else _list())
+        return 0
     if args.action == "show":
         return _show(args.name)
     if args.action == "stats":
@@ -61,16 +65,54 @@ def run(args: argparse.Namespace) -> int:
     return modules[args.action].run(args)
 
 
-def _list() -> int:
+def _list() -> str:
     from tetrapose import data
 
     names = data.available()
     wide = max(map(len, names)) + 2
+    lines = []
     for name in names:
         about = data.about(name)
-        print(f"{name:{wide}}{about.title}\n{'':{wide}}licence: {about.licence}")
-    print("\ntetrapose datasets show NAME tells layout, options, traps and where to fetch it")
-    return 0
+        lines += [f"{name:{wide}}{about.title}", f"{'':{wide}}licence: {about.licence}"]
+    lines += ["", "tetrapose datasets show NAME tells layout, options, traps and where to fetch it"]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """Every format with layout, licence and traps, as Markdown."""
+    from tetrapose import data
+
+    lines = [
+        "# Labelled sets that can be read",
+        "",
+        "Written by `tetrapose datasets list --markdown`; each entry stands in the reader's own",
+        "file, `src/tetrapose/data/NAME.py`. A set is opened as `NAME:WHERE`, with options after",
+        "commas (`tigdog:DIR,animal=tiger`). How points of different sets are brought together is",
+        "in [skeletons.md](skeletons.md), how to bring a set of one's own in",
+        "[own_data.md](own_data.md), what is wrong in files in circulation in [audit.md](audit.md).",
+    ]
+    for name in data.available():
+        about = data.about(name)
+        told = {
+            "keypoints": about.skeleton,
+            "origin": about.origin,
+            "fetch": about.fetch,
+            "layout": about.layout,
+            "options": ", ".join(f"`{option}`" for option in data.options(name)),
+            "licence": about.licence,
+            "cite": about.citation,
+            "traps": about.traps,
+        }
+        lines += ["", f"## {name}", "", f"{about.title}.", ""]
+        lines += [f"- **{key}**: {_plain_text(value)}" for key, value in told.items() if value]
+    return "\n".join(lines)
+
+
+def _plain_text(text: str) -> str:
+    """Without what Markdown would take for markup."""
+    if "`" in text:
+        return text
+    return text.replace("*", "\\*").replace("<", "&lt;").replace("_", "\\_")
 
 
 def _show(name: str) -> int:
