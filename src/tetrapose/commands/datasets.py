@@ -89,7 +89,7 @@ def page() -> str:
         "file, `src/tetrapose/data/NAME.py`. A set is opened as `NAME:WHERE`, with options after",
         "commas (`tigdog:DIR,animal=tiger`). How points of different sets are brought together is",
         "in [skeletons.md](skeletons.md), how to bring a set of one's own in",
-        "[own_data.md](own_data.md), what is wrong in files in circulation in [audit.md](audit.md).",
+        "[own_data.md](own_data.md), what is wrong in files around in [audit.md](audit.md).",
     ]
     for name in data.available():
         about = data.about(name)
