@@ -196,13 +196,21 @@ FIELDS = ("image_id", "category_id", "bbox", "keypoints")
 
 
 def _columns(
-    raw: list[Any], position: dict[Any, int], species: dict[Any, int], *, keyed: bool
+    raw: list[Any],
+    position: dict[Any, int],
+    species: dict[Any, int],
+    *,
+    keyed: bool,
+    wild: frozenset[int] = frozenset(),
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Columns of the annotations that can be used; findings on the others."""
+    """Columns of the annotations that can be used; findings on the others.
+
+    ``wild`` are rows with numbers that no float can hold, found at the second try.
+    """
     good, broken, dangling = [], [], []
     text = str if keyed else _plain
     for row, entry in enumerate(raw):
-        what = _entry_fault(entry, keyed=keyed)
+        what = "a number is too large" if row in wild else _entry_fault(entry, keyed=keyed)
         if what:
             broken.append((_entry_name(entry, row), what, row))
         elif text(entry["image_id"]) not in position:
@@ -218,8 +226,8 @@ def _columns(
         points, flags, counts = _points(chosen)
         boxes = np.array([e["bbox"] for e in chosen], dtype=np.float64).reshape(len(chosen), 4)
     except OverflowError:
-        tame = [e if _tame(e) else None for e in raw]
-        return _columns(tame, position, species, keyed=keyed)
+        wild = frozenset(row for row in good if not _tame(raw[row]))
+        return _columns(raw, position, species, keyed=keyed, wild=wild)
     ids = [_entry_name(e, row) for e, row in zip(chosen, good, strict=True)]
     origins: dict[Any, int] = {}
     columns = {

@@ -29,8 +29,9 @@ from tetrapose.audit.sided import HEAD_MIDLINE, partners, parts, side
 from tetrapose.audit.view import View
 from tetrapose.geometry import box_area
 
+TELLS = 0.6  # share of unseen animals whose sides a model must get right to be believed
 CHANCE = 4  # suspects more than that share, which a small set may have
-LEAST = 200  # animals with sided points that are needed to learn from
+LEAST = 8  # animals for each feature that is learnt: with fewer, the fit learns them by heart
 FITTED = 3000  # animals that a fit looks at, spread over the set
 ROUNDS, STEPS, RIDGE = 3, 4, 3.0
 
@@ -81,7 +82,7 @@ def suspects(sheet: Sheet, seen: View) -> np.ndarray:
     for names in dict.fromkeys(sheet.keypoint_names):
         species = [i for i, own in enumerate(sheet.keypoint_names) if own == names]
         rows = np.flatnonzero(np.isin(sheet.species, species) & (sheet.counts == len(names)))
-        if len(rows) < LEAST or not names:
+        if not names or not len(rows):
             continue
         points, corners = seen.points[rows, : len(names)], seen.corners[rows]
         models = learn(points, corners, names)
@@ -154,11 +155,12 @@ def learn(points: np.ndarray, corners: np.ndarray, names: Sequence[str]) -> dict
     models = {}
     for name in PARTS:
         features, known = _features(animal, WORD.get(name))
-        if known.sum() >= LEAST:
-            weights = _fitted(features[known])
-            usual = float(np.median(np.abs(features[known] @ weights)))
-            if usual > 0.5:
-                models[name] = Model(weights, usual)
+        if known.sum() < LEAST * max(features.shape[1], 25):
+            continue
+        if not _tells(features[known]):
+            continue
+        weights = _fitted(features[known])
+        models[name] = Model(weights, float(np.median(np.abs(features[known] @ weights))))
     return models
 
 
@@ -261,6 +263,12 @@ def _fitted(features: np.ndarray) -> np.ndarray:
         odds = chosen @ weights
         weights = _regression(chosen[odds > -0.15 * np.median(np.abs(odds)) - 0.5])
     return weights
+
+
+def _tells(features: np.ndarray) -> bool:
+    """Whether what is learnt from one half of the animals holds for the other."""
+    chosen = features[:: max(1, -(-len(features) // FITTED))]
+    return bool((chosen[1::2] @ _regression(chosen[::2]) > 0).mean() > TELLS)
 
 
 def _regression(features: np.ndarray) -> np.ndarray:

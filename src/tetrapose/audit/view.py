@@ -65,9 +65,11 @@ def _corner_boxes(
     fits &= (given[:, :2] >= -SLACK).all(axis=1)
     fits &= ~(given[:, 2:] > size + SLACK).any(axis=1)
     speaks = (read[:, 2:] > size + SLACK).any(axis=1) & fits & _holds(given, points)
-    unknown = ~np.isfinite(size).all(axis=1)
+    unknown = ~np.asarray(np.isfinite(size).all(axis=1))
     speaks |= unknown & fits & _loose(read, given, points)
-    found = speaks.copy()
+    # one box by itself may as well be a wrong width: it must end where the points do, and only so
+    found = speaks & _holds(given, points, share=1.0) & _ends_at(given, points)
+    found &= _overshoot(read, points) > 0.35
     for origin in np.unique(sheet.origins):
         here = sheet.origins == origin
         share, fit = speaks[here].mean(), fits[here].mean()
@@ -80,10 +82,22 @@ def _all(share: float, fit: float) -> bool:
     return share > FEW and fit > 0.99
 
 
-def _holds(box: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _ends_at(box: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(N,) boxes x1 y1 x2 y2 whose last labelled points come near their lower right sides."""
+    last = np.nanmax(np.where(np.isfinite(points), points, -np.inf), axis=1, initial=-np.inf)
+    return np.asarray((np.abs(box[:, 2:] - last) < 0.25 * (box[:, 2:] - box[:, :2])).all(axis=1))
+
+
+def _overshoot(box: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(N,) how far boxes x1 y1 x2 y2 go on past their last labelled point, in sides."""
+    last = np.nanmax(np.where(np.isfinite(points), points, -np.inf), axis=1, initial=-np.inf)
+    return np.asarray(((box[:, 2:] - last) / (box[:, 2:] - box[:, :2])).max(axis=1))
+
+
+def _holds(box: np.ndarray, points: np.ndarray, *, share: float = 0.7) -> np.ndarray:
     """(N,) boxes x1 y1 x2 y2 that hold most labelled points, with a tenth to spare."""
     there = np.isfinite(points).all(axis=-1)
-    return np.asarray(_inside(box, points).sum(axis=1) >= 0.7 * there.sum(axis=1))
+    return np.asarray(_inside(box, points).sum(axis=1) >= share * there.sum(axis=1))
 
 
 def _inside(box: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -100,11 +114,8 @@ def _loose(read: np.ndarray, given: np.ndarray, points: np.ndarray) -> np.ndarra
     goes on for as long as the animal's distance from the picture's corner.
     """
     enough = np.isfinite(points).all(axis=-1).sum(axis=1) >= 5
-    last = np.nanmax(np.where(np.isfinite(points), points, -np.inf), axis=1, initial=-np.inf)
-    wide, near = read[:, 2:] - read[:, :2], given[:, 2:] - given[:, :2]
-    left_over = ((read[:, 2:] - last) / wide).max(axis=1)
-    left = (np.abs(given[:, 2:] - last) / near).max(axis=1)
-    return enough & (left_over > 0.5) & (left < 0.25) & _holds(given, points)
+    fits = _ends_at(given, points) & _holds(given, points)
+    return np.asarray(enough & fits & (_overshoot(read, points) > 0.5))
 
 
 def _swapped(
