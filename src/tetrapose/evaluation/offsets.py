@@ -111,6 +111,7 @@ def body_frames(
 
 def _mean(points: np.ndarray) -> np.ndarray:
     """(N, 2) mean over points that are there."""
-    there = np.isfinite(points).all(-1)
+    there = np.asarray(np.isfinite(points).all(axis=-1))
     total = np.where(there[..., None], points, 0.0).sum(axis=1)
-    return np.where(there.any(1)[:, None], total / np.maximum(there.sum(1), 1)[:, None], np.nan)
+    count = there.sum(axis=1)[:, None]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
