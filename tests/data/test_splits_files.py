@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import miniatures
 import numpy as np
@@ -35,7 +36,10 @@ def spec(tiny_coco) -> str:
 def split(spec, tmp_path):
     """A split of the small COCO set: a.jpg with its first animal, b.jpg; only some points shown."""
     made = recipes.make(open_set(spec), "fraction", spec=spec)
-    shown = (Shown("front", ("neck", "left_shoulder"), (100,)), Shown("more", ("right_eye",), (102,)))
+    shown = (
+        Shown("front", ("neck", "left_shoulder"), (100,)),
+        Shown("more", ("right_eye",), (102,)),
+    )
     contents = {
         "one": Part(("a.jpg", "b.jpg"), (100, 102), shown),
         "two": Part(("c.jpeg",)),
@@ -214,8 +218,6 @@ def test_a_digest_is_of_the_labels_alone(seed, order):
     points = pose_set.keypoints.copy()
     row, k = np.argwhere(pose_set.labelled)[order % int(pose_set.labelled.sum())]
     points[row, k, 0] += 0.02
-    from dataclasses import replace
-
     assert digest(replace(pose_set, keypoints=points)) != pose_set.digest
 
 
@@ -283,8 +285,6 @@ def test_a_split_of_a_split_keeps_to_it(spec, tmp_path):
 
 
 def test_a_set_put_together_by_hand_has_no_split():
-    from dataclasses import replace
-
     with pytest.raises(UserError, match="as it was opened"):
         recipes.make(replace(drawn_set(0), digest=""), "ratio")
 
