@@ -65,6 +65,7 @@ def _corners(content: Content, entry: Content) -> None:
     width, height = size_of(content, entry)
     points = np.array(entry["keypoints"]).reshape(-1, 3)
     spread = np.random.default_rng(entry["id"]).uniform(0.62, 0.93, (17, 2))
+    spread[0] = 0.93  # the box ends where the animal does
     points[:, :2] = np.where(points[:, 2:] > 0, spread * [width, height], 0)
     entry["keypoints"] = points.ravel().tolist()
     entry["bbox"] = [0.6 * width, 0.6 * height, 0.95 * width, 0.95 * height]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def mend(
             break
         draft = Draft(sheet)
         for one in _first_things(todo):
+            one = _left(draft, one)
             MENDERS[one.code](draft, one, seen)
             counts[one.code] = counts.get(one.code, 0) + one.count
         content = draft.finished()
@@ -63,6 +64,17 @@ def mend(
     along = [Change(c, n, "went with the rest") for c, n in gone.items() if c not in counts]
     done = [Change(code, count, RULES[code].fix) for code, count in counts.items()]
     return content, [*done, *along]
+
+
+def _left(draft: Draft, one: Finding) -> Finding:
+    """The finding without entries that an earlier mending has removed."""
+    held = draft.images if one.about == "picture" else draft.annotations
+    kept = [i for i, row in enumerate(one.rows) if held[row] is not None]
+    if len(kept) == len(one.rows):
+        return one
+    details = tuple(one.details[i] for i in kept) if one.details else ()
+    rows = tuple(one.rows[i] for i in kept)
+    return replace(one, count=len(rows), rows=rows, details=details)
 
 
 def _first_things(todo: list[Finding]) -> list[Finding]:
