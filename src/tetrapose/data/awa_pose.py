@@ -83,6 +83,8 @@ def read(
         _one(found, file, place, skeleton.names)
     if not found.files:
         raise UserError(f"{root / LABELS}: holds no label file; due is {ABOUT.layout}")
+    if sizes and pictures:
+        found.read_sizes(root)
     pose_set = found.pose_set(
         skeleton, root=root, source="awa_pose", licence=ABOUT.licence, species=tuple(species)
     )

@@ -98,6 +98,8 @@ def read(
     found.problems.extend(doubts)
     for file, table in tables.items():
         _rows(found, file, table, names, order)
+    if sizes and pictures:
+        found.read_sizes(root)
     if groups == "picture":
         found.groups[:] = range(len(found.groups))
     pose_set = found.pose_set(chosen, root=root, source="deeplabcut", licence=ABOUT.licence)

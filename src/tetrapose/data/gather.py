@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tetrapose.geometry import box_area, points_box
+from tetrapose.images import ImageError, read_size
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import PoseSet, Problem
 
@@ -50,6 +52,15 @@ class Gathered:
     def problem(self, where: str, what: str, fix: str, *, left_out: bool = True) -> None:
         """Something was left out, or is in doubt."""
         self.problems.append(Problem(where, what, fix, left_out))
+
+    def read_sizes(self, root: Path) -> None:
+        """Sizes from the headers of the pictures, so that boxes made of points end at the border.
+
+        A picture that cannot be read keeps its size; the checks of the set tell of it.
+        """
+        for index, file in enumerate(self.files):
+            with contextlib.suppress(ImageError):
+                self.sizes[index] = read_size(root / file)
 
     def pose_set(
         self,

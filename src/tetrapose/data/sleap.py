@@ -99,6 +99,8 @@ def read(
     at = [Path(place) for _, place in places]
     base = Path(os.path.commonpath([path.parent for path in at])) if at else file.parent
     found.files[:] = [path.relative_to(base).as_posix() for path in at]
+    if sizes and pictures:
+        found.read_sizes(base)
     pose_set = found.pose_set(chosen, root=base, source="sleap", licence=ABOUT.licence)
     return checks.checked(pose_set, str(file), split=split, sizes=sizes, pictures=pictures)
 

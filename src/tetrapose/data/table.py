@@ -82,6 +82,8 @@ def read(
     found = Gathered()
     found.problems.extend(doubts)
     _gather(found, lines, {name: i for i, name in enumerate(names)}, order, str(file))
+    if sizes and pictures:
+        found.read_sizes(folder)
     pose_set = found.pose_set(chosen, root=folder, source="table", licence=ABOUT.licence)
     return checks.checked(pose_set, str(file), split=split, sizes=sizes, pictures=pictures)
 

@@ -18,6 +18,7 @@ missing or be no mirror (told here where it contradicts the names); nothing tell
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -161,11 +162,14 @@ def _pictures(content: dict[str, Any], base: Path, part: str | None, file: Path)
     for name in [part] if part else held:
         told = content[name]
         for place in told if isinstance(told, list) else [told]:
-            seen.update(dict.fromkeys(_below(base, base / str(place), file)))
+            seen.update(dict.fromkeys(_below(base, str(place), file)))
     yield from seen
 
 
-def _below(base: Path, place: Path, file: Path) -> list[str]:
+def _below(base: Path, told: str, file: Path) -> list[str]:
+    # some tools write ../ before a folder that stands beside data.yaml
+    tries = [base / told, base / told.removeprefix("../")]
+    place = next((one for one in tries if one.exists()), tries[0])
     if place.is_dir():
         found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
     elif place.is_file():
@@ -173,12 +177,10 @@ def _below(base: Path, place: Path, file: Path) -> list[str]:
         found = [base / line.strip() for line in lines if line.strip()]
     else:
         raise UserError(f"{file}: {place} is not there; due is {ABOUT.layout}")
-    try:
-        return [path.relative_to(base).as_posix() for path in found]
-    except ValueError:
-        raise UserError(
-            f"{file}: {place} leads out of {base}; set path to a folder above both"
-        ) from None
+    below = [Path(os.path.relpath(path, base)).as_posix() for path in found]
+    if any(name.startswith("../") for name in below):
+        raise UserError(f"{file}: {place} leads out of {base}; set path to a folder above both")
+    return below
 
 
 def _labels(
