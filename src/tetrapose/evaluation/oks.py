@@ -198,8 +198,8 @@ def evaluate(
     oks = similarity(truth, pair_gt, detections.keypoints, order[pair_dt], sigmas)
     near = oks >= THRESHOLDS[0]
     ignored = _ignored(truth)
-    edges = _Edges(pair_dt[near], pair_gt[near], oks[near], rank)
-    matched, dt_ignored = _match(edges, ignored, np.asarray(truth.crowd, dtype=bool))
+    edges = Edges(pair_dt[near], pair_gt[near], oks[near], rank)
+    matched, dt_ignored = match(edges, ignored, np.asarray(truth.crowd, dtype=bool))
     low, high = np.array(list(AREA_RANGES.values())).T[:, :, None]
     outside = (detections.areas[order] < low) | (detections.areas[order] > high)
     dt_ignored |= ~matched & outside[:, None]
@@ -243,7 +243,7 @@ def pairs_by_key(dt_key: np.ndarray, gt_key: np.ndarray) -> tuple[np.ndarray, np
 
 
 @dataclass(frozen=True)
-class _Edges:
+class Edges:
     """Pairs near enough to match at the lowest threshold; rank (D,) is by detection."""
 
     dt: np.ndarray
@@ -252,7 +252,7 @@ class _Edges:
     rank: np.ndarray
 
 
-def _match(edges: _Edges, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def match(edges: Edges, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(A, T, D) whether each detection is matched, and whether its match is an ignored instance."""
     shape = (len(ignored), len(THRESHOLDS), len(edges.rank))
     matched, to_ignored = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -265,14 +265,14 @@ def _match(edges: _Edges, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.nd
     to_ignored[:, :, dt] = reached & ignored[:, None, gt]
     if alone.all():
         return matched, to_ignored
-    rest = _Edges(edges.dt[~alone], edges.gt[~alone], edges.oks[~alone], edges.rank)
+    rest = Edges(edges.dt[~alone], edges.gt[~alone], edges.oks[~alone], edges.rank)
     for area, ignore in enumerate(ignored):
         _match_contested(rest, ignore, crowd, matched[area], to_ignored[area])
     return matched, to_ignored
 
 
 def _match_contested(
-    edges: _Edges,
+    edges: Edges,
     ignored: np.ndarray,
     crowd: np.ndarray,
     matched: np.ndarray,

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tetrapose import __version__, codecs, skeletons
 from tetrapose.codecs import Codec
@@ -112,13 +113,13 @@ def save(
     path = Path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f"{path}: a model's file ends in {SUFFIX}")
-    tensors = {name: _stored(value, dtype) for name, value in model.state_dict().items()}
+    tensors = {name: stored(value, dtype) for name, value in model.state_dict().items()}
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: not saved, since weights are not finite: {_some(broken)}")
     data = to_bytes(tensors)
     written = {
-        **_plain(card),
+        **plain(card),
         "format": FORMAT,
         "code_version": __version__,
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -183,7 +184,7 @@ def _demand_whole(card: Any, path: Path) -> None:
         )
     for key in ("mean", "std"):
         values = card["normalisation"].get(key) if "normalisation" not in wrong else None
-        if values is None or not _three_numbers(values):
+        if values is None or not three_numbers(values):
             faults.append(f"normalisation.{key} must be three finite numbers")
         elif key == "std" and min(values) <= 0:
             faults.append("normalisation.std must be above 0")
@@ -208,7 +209,7 @@ def _assemble(
             f" {skeleton.name!r} {len(skeleton)}"
         )
     model = _build(card["architecture"], len(skeleton), beside)
-    _demand_match(model.state_dict(), tensors, path)
+    demand_match(model.state_dict(), tensors, path)
     weights = {
         name: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
@@ -218,20 +219,28 @@ def _assemble(
 
 
 def _build(architecture: dict[str, Any], num_keypoints: int, path: Path) -> nn.Module:
-    """The network, its weights without memory: a card cannot ask for more than its file holds."""
+    """The network that a card describes, giving as many maps as there are keypoints."""
+    arguments = architecture.get("arguments")
+    given = arguments.get("num_keypoints") if isinstance(arguments, dict) else None
+    if given not in (None, num_keypoints):
+        raise WeightsError(
+            f"{path}: the network gives {given} keypoints, the skeleton has {num_keypoints}"
+        )
+    return build_network(architecture, path, num_keypoints=num_keypoints)
+
+
+def build_network(architecture: dict[str, Any], path: Path, **fixed: Any) -> nn.Module:
+    """The network, its weights without memory: a card cannot ask for more than its file holds.
+
+    ``fixed`` arguments hold whatever the card at ``path`` says of them. Raises WeightsError.
+    """
     builder = _find_builder(architecture.get("builder"), path)
     arguments = architecture.get("arguments")
     if not isinstance(arguments, dict):
         raise WeightsError(f"{path}: architecture.arguments must be a dict")
-    arguments = {"num_keypoints": num_keypoints, **arguments}
-    if arguments["num_keypoints"] != num_keypoints:
-        raise WeightsError(
-            f"{path}: the network gives {arguments['num_keypoints']} keypoints, the skeleton has"
-            f" {num_keypoints}"
-        )
     try:
         with torch.device("meta"):
-            model = builder(**arguments)
+            model = builder(**{**arguments, **fixed})
     except Exception as error:  # noqa: BLE001 whatever a builder makes of a stranger's arguments
         text = " ".join(str(error).split())
         raise WeightsError(f"{path}: {architecture['builder']} cannot be built: {text}") from None
@@ -241,6 +250,29 @@ def _build(architecture: dict[str, Any], num_keypoints: int, path: Path) -> nn.M
     if kept:
         raise TypeError(f"{architecture['builder']} keeps state outside its weights: {_some(kept)}")
     return model
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the drawing of first weights, which have no memory here and are replaced anyway.
+
+    On the meta device a draw computes nothing, yet torch imports its compiler and sympy for it:
+    more than a second of processor time before the first answer.
+    """
+
+    DRAWS = frozenset(
+        {"normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_",
+         "xavier_normal_", "xavier_uniform_", "orthogonal_", "sparse_", "dirac_", "eye_",
+         "exponential_", "log_normal_", "random_", "bernoulli_"}
+    )  # fmt: skip
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """The call itself, or, for a draw, the tensor as it is."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in self.DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _find_builder(name: Any, path: Path) -> Callable[..., Any]:
@@ -260,7 +292,8 @@ def _find_builder(name: Any, path: Path) -> Callable[..., Any]:
     return builder
 
 
-def _demand_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
+def demand_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError unless the tensors of a file are those of its network."""
     faults = []
     missing, left_over = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing:
@@ -282,7 +315,8 @@ def _demand_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], pat
         raise WeightsError(f"{path}: the tensors are not the card's network: {'; '.join(faults)}")
 
 
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+def stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor as it is written: matrices and kernels as ``dtype`` unless that overflows."""
     value = value.detach().cpu().contiguous()
     if not value.is_floating_point() or value.ndim < 2:
         return value.clone()
@@ -290,7 +324,8 @@ def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
     return small if small.isfinite().all() else value.clone()
 
 
-def _three_numbers(values: Any) -> bool:
+def three_numbers(values: Any) -> bool:
+    """Whether it is a list of three finite numbers."""
     return (
         isinstance(values, list)
         and len(values) == 3
@@ -298,14 +333,14 @@ def _three_numbers(values: Any) -> bool:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Values as JSON has them: numpy's made Python's, tuples lists, what is not finite null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, float) and not math.isfinite(value):
