@@ -153,3 +153,25 @@ def test_a_mapping_made_by_hand_is_used(three):
     heads = akd.keypoints[:, akd.skeleton.index("head")]
     np.testing.assert_array_equal(moved.keypoints[:, ap10k.index("nose")], heads)
     assert replace(moved, weights=None).skeleton is ap10k
+
+
+def test_what_is_rare_is_drawn_more_often(three, tmp_path, capsys):
+    sets = {
+        "animal_pose": {"set": f"animal_pose:{tmp_path / 'ap'}"},
+        "akd_cats": {"set": f"akd_cats:{tmp_path / 'akd'}"},
+    }
+    data = {"train": sets, "skeleton": "quadruped"}
+    sizes = [len(three[0]), len(three[1])]
+    _, draws = training_sets({**data, "balance": "sets"})
+    assert draws is not None
+    assert draws[: sizes[0]].sum() == pytest.approx(draws[sizes[0] :].sum())
+    pose_set, draws = training_sets({**data, "balance": ["species", "points"], "points_target": 6})
+    assert draws is not None
+    seen = pose_set.labelled.T @ draws
+    assert abs(seen[pose_set.labelled.any(axis=0)] - 6).max() < 3
+    assert "labelled samples each" in capsys.readouterr().err
+    with pytest.raises(UserError, match="choose among sets, species, points"):
+        training_sets({**data, "balance": "pionts"})
+    one, draws = training_sets({"train": sets["akd_cats"]["set"], "balance": "points"})
+    assert draws is not None
+    assert len(draws) == len(one)
