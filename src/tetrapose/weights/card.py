@@ -239,7 +239,7 @@ def build_network(architecture: dict[str, Any], path: Path, **fixed: Any) -> nn.
     if not isinstance(arguments, dict):
         raise WeightsError(f"{path}: architecture.arguments must be a dict")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             model = builder(**{**arguments, **fixed})
     except Exception as error:  # noqa: BLE001 whatever a builder makes of a stranger's arguments
         text = " ".join(str(error).split())
