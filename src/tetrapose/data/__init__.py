@@ -40,6 +40,10 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
     - ``tigdog:FOLDER,animal=horse`` TigDog's MATLAB files; ``tigdog_coco:FILE.json,animal=horse``
       FreeNet's form of them
     - ``stanford_extra:FOLDER`` StanfordExtra_v12.json and Images/
+    - ``badja:FOLDER`` videos of quadrupeds on DAVIS' frames; ``awa_pose:FOLDER`` 39 points, pickles
+      read as plain values
+    - ``deeplabcut:FOLDER`` a project; ``sleap:FILE.slp[:IMAGES]``; ``yolo:FOLDER`` with data.yaml
+    - ``table:FILE.csv[:IMAGES]`` or ``.parquet``: a line for each keypoint
     - boxes without keypoints: ``coco_animals:FILE.json``, ``stanford_dogs:FOLDER``,
       ``tsinghua_dogs:FOLDER``, ``oxford_pet:FOLDER``
 

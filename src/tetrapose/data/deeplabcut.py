@@ -1,8 +1,9 @@
 """DeepLabCut projects: config.yaml and a table of labels for each video's frames.
 
-Origin: github.com/DeepLabCut/DeepLabCut; Mathis et al., Nature Neuroscience 2018; several animals:
-Lauer et al., Nature Methods 2022.
+Origin: github.com/DeepLabCut/DeepLabCut.
 Licence: of the format none; of the data the project's own (config.yaml does not tell it).
+Citation: Mathis et al., Nature Neuroscience 2018; several animals: Lauer et al., Nature Methods
+2022.
 
 A video's frames lie in labeled-data/<video>/ with their labels in CollectedData_<scorer>.csv and
 the same as .h5 there; the csv is read, the h5 where there is no csv (frames_h5.py, without running

@@ -1,7 +1,9 @@
 """SLEAP's .slp files, read and written through sleap-io (tetrapose[sleap]).
 
-Origin: sleap.ai; Pereira et al., SLEAP, Nature Methods 2022; github.com/talmolab/sleap-io (BSD-3).
+Origin: sleap.ai; read through github.com/talmolab/sleap-io (BSD-3).
 Licence: of the format none; of the data the file does not tell it.
+Citation: Pereira et al., SLEAP: A deep learning system for multi-animal pose tracking, Nature
+Methods 2022.
 
 A file holds labelled frames of videos. Frames of image sequences are pictures and are read as they
 lie. Frames of films and of packages (.pkg.slp, pictures inside) are no files: with frames=FOLDER
