@@ -186,7 +186,7 @@ def test_gradients_that_are_not_finite_leave_the_weights_alone():
     module = PoseModule(make_parts())
     before = [p.detach().clone() for p in module.model.parameters()]
     optimizer = torch.optim.AdamW(module.parameters(), lr=1.0)
-    module._buffers_before = [b.clone() for b in module.model.buffers()]
+    module.guard.begin([0])
     for p in module.model.parameters():
         p.grad = torch.full_like(p, float("inf"))
     module.on_before_optimizer_step(optimizer)

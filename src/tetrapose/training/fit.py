@@ -69,11 +69,28 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
             f"{len(sampler)} training instances do not fill a batch of {plan.batch_size}; "
             "lower dataset.batch_size"
         )
-    plan.folder.mkdir(parents=True, exist_ok=True)
     module = PoseModule(parts)
-    callbacks: list[L.Callback] = [*plan.callbacks]
-    if val is not None:
-        callbacks.append(Score(val, plan.metric, plan.truth))
+    scorer = [] if val is None else [Score(val, plan.metric, plan.truth)]
+    loaders = (
+        loader(train, plan, sampler, to_batch),
+        None if val is None else loader(val, plan, None, to_batch),
+    )
+    carry_out(module, loaders, plan, scorer)
+    return module
+
+
+def carry_out(
+    module: L.LightningModule,
+    loaders: tuple[DataLoader, DataLoader | None],
+    plan: Plan,
+    scorers: Sequence[L.Callback],
+) -> None:
+    """Train a module to the trainer's end, on from ``last.ckpt`` in the folder if there is one.
+
+    ``loaders`` are those of training and validation; ``scorers`` run before the plan's callbacks.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    callbacks: list[L.Callback] = [*plan.callbacks, *scorers]
     # files last: they write what the others reported
     callbacks.sort(key=lambda one: isinstance(one, Curves) + 2 * isinstance(one, Checkpoints))
     trainer = _quiet(plan.trainer)(
@@ -91,14 +108,12 @@ def fit(parts: Parts, train: CropDataset, val: CropDataset | None, plan: Plan) -
             warnings.filterwarnings("ignore", known)
         trainer.fit(
             module,
-            _loader(train, plan, sampler),
-            _loader(val, plan, None) if val is not None else None,
+            *loaders,
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return module
 
 
 def best_precision() -> str:
@@ -118,14 +133,19 @@ def _quiet(make: Callable[..., L.Trainer]) -> Callable[..., L.Trainer]:
     return make
 
 
-def _loader(data: CropDataset, plan: Plan, sampler: EpochSampler | None) -> DataLoader:
-    """Batches of the sampler's rows; without one all rows in their order, in larger batches."""
+def loader(
+    data: Any, plan: Plan, sampler: EpochSampler | None, collate: Callable[..., Any]
+) -> DataLoader:
+    """Batches of the sampler's rows; without one all rows in their order, in larger batches.
+
+    ``data`` is a dataset addressed by (epoch, row); ``collate`` makes a batch of its samples.
+    """
     return DataLoader(
         data,
         batch_size=plan.batch_size if sampler else 2 * plan.batch_size,
         sampler=sampler or EpochSampler(len(data), shuffle=False),
         drop_last=sampler is not None,
-        collate_fn=to_batch,
+        collate_fn=collate,
         num_workers=plan.workers,
         persistent_workers=plan.workers > 0,
         pin_memory=torch.cuda.is_available(),

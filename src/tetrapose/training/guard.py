@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients are not finite change nothing, are counted, and end a run of them."""
+"""Steps with a loss or gradients that are not finite: they change nothing and are counted."""
 
 from __future__ import annotations
 

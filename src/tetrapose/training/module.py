@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from tetrapose.codecs import Codec
 from tetrapose.data.crops import Batch
-from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
+from tetrapose.training.guard import Guard
+from tetrapose.training.schedules import prepare
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 ImageChange = Callable[[Tensor, torch.Generator], Tensor]
@@ -53,12 +54,9 @@ class PoseModule(L.LightningModule):
         self.parts = parts
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
-        self.skipped = 0
-        self.skipped_in_a_row: list[list[int]] = []
+        self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._rows: list[int] = []
-        self._buffers_before: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float 0..1 -> what the codec reads."""
@@ -77,43 +75,25 @@ class PoseModule(L.LightningModule):
         with self.full_precision():
             for change in parts.image_changes:
                 images = change(images, generator)
-        self._rows = batch["index"].tolist()
         self._note_unreadable(batch)
-        self._buffers_before = [buffer.clone() for buffer in self.model.buffers()]
+        self.guard.begin(batch["index"].tolist())
         output = self(images)
         with self.full_precision():
             target, weights = parts.codec.encode(batch["keypoints"], batch["weights"])
             loss = (parts.loss or parts.codec.loss)(output, target, weights)
-        if not torch.isfinite(loss):
-            self._skip()
+        if self.guard.loss(loss) is None:
             return None
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Drop gradients that are not finite: parameters without one are left alone."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        if not gradients:  # the step was skipped before its backward pass
-            return
-        if all(bool(torch.isfinite(g).all()) for g in gradients):
-            self.skipped_in_a_row.clear()
-            return
-        for parameter in self.model.parameters():
-            parameter.grad = None
-        self._skip()
+        """Drop gradients that are not finite."""
+        self.guard.gradients()
 
-    def _skip(self) -> None:
-        with torch.no_grad():
-            for buffer, before in zip(self.model.buffers(), self._buffers_before, strict=True):
-                buffer.copy_(before)
-        self.skipped += 1
-        self.skipped_in_a_row.append(self._rows)
-        if len(self.skipped_in_a_row) >= self.parts.patience:
-            ids = sorted({row for rows in self.skipped_in_a_row[-3:] for row in rows})
-            raise UserError(
-                f"{self.parts.patience} steps in a row were not finite; rows of the last three: "
-                f"{', '.join(map(str, ids))}; lower optimizer.lr or look at these samples"
-            )
+    @property
+    def skipped(self) -> int:
+        """Steps that were skipped so far."""
+        return self.guard.skipped
 
     def _note_unreadable(self, batch: Batch) -> None:
         bad = ~batch["readable"]
@@ -137,20 +117,9 @@ class PoseModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over weights with decay and vectors without, and a schedule by step."""
-        decay = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decay}, {"params": plain}]
-        if not self.parts.weight_decay_on_vectors:
-            groups[1]["weight_decay"] = 0.0
-        optimizer = self.parts.optimizer(groups)
-        if self.parts.scheduler is None:
-            return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.parts.scheduler(optimizer, total)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        parts, total = self.parts, int(self.trainer.estimated_stepping_batches)
+        decay = parts.weight_decay_on_vectors
+        return prepare(self.model, parts.optimizer, parts.scheduler, total, decay_vectors=decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counts travel with the checkpoint."""
@@ -159,5 +128,5 @@ class PoseModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counts come back."""
         kept = checkpoint.get("tetrapose", {})
-        self.skipped = kept.get("skipped", 0)
+        self.guard.skipped = kept.get("skipped", 0)
         self.unreadable = set(kept.get("unreadable", []))

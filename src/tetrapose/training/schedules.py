@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+
+def prepare(
+    model: nn.Module,
+    optimizer: Callable[..., Optimizer],
+    scheduler: Callable[..., Any] | None,
+    total_steps: int,
+    *,
+    decay_vectors: bool = False,
+) -> Any:
+    """What Lightning's ``configure_optimizers`` gives: decay for weights, none for vectors.
+
+    ``optimizer`` still wants its parameters, ``scheduler`` (by step) optimizer and steps.
+    """
+    decay = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decay}, {"params": plain}]
+    if not decay_vectors:
+        groups[1]["weight_decay"] = 0.0
+    made = optimizer(groups)
+    if scheduler is None:
+        return made
+    schedule = {"scheduler": scheduler(made, total_steps), "interval": "step"}
+    return {"optimizer": made, "lr_scheduler": schedule}
 
 
 def warmup_cosine(

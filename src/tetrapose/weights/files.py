@@ -23,6 +23,7 @@ from torch import Tensor
 from tetrapose.errors import UserError
 
 SUFFIX = ".safetensors"
+FINDER = "finder"  # its file lies among the models and is none: see weights.finder
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".tar")
 
 
@@ -36,8 +37,8 @@ def shipped_folder() -> Path:
 
 
 def available() -> tuple[str, ...]:
-    """Names of the models that ship, sorted."""
-    files = shipped_folder().glob(f"*{SUFFIX}")
+    """Names of the pose models that ship, sorted."""
+    files = [f for f in shipped_folder().glob(f"*{SUFFIX}") if f.stem != FINDER]
     return tuple(sorted(f.stem for f in files if f.with_suffix(".json").exists()))
 
 
