@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from miniatures import paint
 
 from tetrapose import cli
 from tetrapose.data import open_set
@@ -77,6 +78,23 @@ def test_onto_another_skeleton_with_the_grades_told(tiny_akd_cats, tmp_path, cap
     dropped = open_set(f"coco:{tmp_path / 'b.json'}", pictures=False)
     lost = kept.labelled.sum() - dropped.labelled.sum()
     assert lost == grades["near"] * len(kept)
+
+
+@pytest.mark.parametrize("way", OUT)
+def test_a_skeleton_that_does_not_ship_goes_along(way, tmp_path, capsys):
+    """Body parts that nobody else has: the form opens again with the same points and sigmas."""
+    if way in NEEDS:
+        pytest.importorskip(NEEDS[way], reason="its extra is not installed")
+    paint(tmp_path / "a.png", (64, 48), 0)
+    table = "file,keypoint,x,y\na.png,antennaL,10,12\na.png,antennaR,20,22\na.png,shell,30,40\n"
+    (tmp_path / "snail.csv").write_text(table)
+    spec = f"table:{tmp_path / 'snail.csv'},sides=letters"
+    assert run(spec, "--to", way, "--out", tmp_path / "out" / OUT[way]) == 0
+    out, err = capsys.readouterr()
+    assert "sigmas" not in err
+    back = open_set(out.removeprefix("1 animals written; open them as ").strip())
+    assert back.skeleton.to_dict() == open_set(spec).skeleton.to_dict()
+    np.testing.assert_allclose(back.keypoints, [[[10, 12], [20, 22], [30, 40]]], atol=1e-4)
 
 
 def test_labels_alone(tiny_coco, tmp_path, capsys):

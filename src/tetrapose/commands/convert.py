@@ -7,7 +7,9 @@
 
 Forms: coco, csv, parquet, sleap and nwb are one file, with pictures left where they are; yolo and
 deeplabcut are a new folder that holds the pictures too. What the form cannot hold of this set is
-told in one line on stderr. Exit status 1: done, but entries of the set had to be left out.
+told in one line on stderr. A skeleton that does not ship (one made of a file's names, or one's own)
+is written beside the set, since no form holds its sigmas. Exit status 1: done, but entries of the
+set had to be left out.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING
 from tetrapose.commands.given import add_set, open_given, tell_problems
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tetrapose.structures import PoseSet
 
 HELP = "write a set in another form, or on another skeleton"
@@ -134,8 +138,25 @@ def _written(
         holds, reopened = sleap.HOLDS, f"sleap:{out}"
     elif args.to == "nwb":
         nwb_out.write(pose_set, out)
-        holds, reopened = nwb_out.HOLDS, f"{out} in a reader of NWB (pynwb with ndx-pose)"
+        return f"{out} with pynwb and ndx-pose", ways_out.lost(pose_set, nwb_out.HOLDS), notes
     else:
         coco.write(pose_set, out)
         holds, reopened = coco.HOLDS, f"coco:{out}:{pose_set.root}"
+    if ways_out.FACETS["sigmas"](pose_set):
+        file = _skeleton_beside(pose_set, args)
+        holds, reopened = holds | {"sigmas"}, f"{reopened},skeleton={file}"
     return reopened, ways_out.lost(pose_set, holds), notes
+
+
+def _skeleton_beside(pose_set: PoseSet, args: argparse.Namespace) -> Path:
+    """The skeleton as a file beside or in what was written."""
+    from pathlib import Path
+
+    import yaml
+
+    from tetrapose.data.reading import write_text
+
+    out = Path(args.out)
+    file = out.with_suffix(".skeleton.yaml") if args.to in SUFFIXES else out / "skeleton.yaml"
+    write_text(file, yaml.safe_dump(pose_set.skeleton.to_dict(), sort_keys=False))
+    return file
