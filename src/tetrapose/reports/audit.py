@@ -92,6 +92,8 @@ def _file(file: AuditedFile) -> list[str]:
     if not file.found:
         return [page.section(file.name, "<p>Nothing was found.</p>", note=told)]
     head = f"<h2>{html.escape(file.name)}</h2>"
+    if file.folder is not None:
+        told += "; boxes as they are meant are green, red as they read where that differs"
     return [f'{head}<p class="note">{html.escape(told)}</p>', *(_one(file, f) for f in file.found)]
 
 
@@ -171,7 +173,7 @@ def _animal(sheet: Sheet, seen: View, i: int, folder: Path) -> np.ndarray | None
             visibility=np.where(labelled, 2, 0).astype(np.uint8)[None],
             bboxes=_moved(matrix, meant)[None],
         )
-        pixels = render.draw(pixels, figure, _skeleton(sheet, names))
+        pixels = render.draw(pixels, figure, _skeleton(names))
     pixels = np.ascontiguousarray(pixels)
     for box, colour in ((given, GIVEN), (meant, MEANT)):
         if np.isfinite(box).all() and (colour == MEANT or not np.array_equal(given, meant)):
@@ -184,9 +186,8 @@ def _moved(matrix: np.ndarray, box: np.ndarray) -> np.ndarray:
     return geometry.transform_points(matrix, box.reshape(2, 2)).reshape(4)
 
 
-def _skeleton(sheet: Sheet, names: tuple[str, ...]) -> Skeleton:
+def _skeleton(names: tuple[str, ...]) -> Skeleton:
     """A skeleton to draw a file's own points with; no edges, since those are under audit."""
-    del sheet
     index, _ = partners(names)
     unique = [f"{name}#{i}" for i, name in enumerate(names)]
     return Skeleton(
