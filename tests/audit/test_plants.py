@@ -73,8 +73,10 @@ def _corners(content: Content, entry: Content) -> None:
 
 
 def _box_out(content: Content, entry: Content) -> None:
-    entry["bbox"][2] = size_of(content, entry)[0] + 50 - entry["bbox"][0]
-    entry["bbox"][0] += 1e-3
+    """Out to the left: out to the right, one box alone could as well be meant as two corners."""
+    del content
+    entry["bbox"][2] += entry["bbox"][0] + 30
+    entry["bbox"][0] = -30
 
 
 def _to_zero(content: Content, entry: Content) -> None:
