@@ -86,7 +86,7 @@ def page() -> str:
         "# Labelled sets that can be read",
         "",
         "Written by `tetrapose datasets list --markdown`; each entry stands in the reader's own",
-        "file, `src/tetrapose/data/NAME.py`. A set is opened as `NAME:WHERE`, with options after",
+        "file in `src/tetrapose/data/`. A set is opened as `NAME:WHERE`, with options after",
         "commas (`tigdog:DIR,animal=tiger`). How points of different sets are brought together is",
         "in [skeletons.md](skeletons.md), how to bring a set of one's own in",
         "[own_data.md](own_data.md), what is wrong in files around in [audit.md](audit.md).",
