@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tetrapose.codecs.checks import demand_grid
 from tetrapose.codecs.gaussian import draw_gaussians
-from tetrapose.codecs.peaks import Decoder, find_peaks
+from tetrapose.codecs.peaks import Decoder, find_peaks, finite, windows
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Distribution:
 
     def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, K, h, w) -> points (B, K, 2) in crop pixels, the mass near each in 0..1."""
-        output = torch.nan_to_num(output.float(), nan=0.0, posinf=50.0, neginf=-50.0)
+        output = finite(output.float(), high=50.0, low=-50.0)
         chances = output.flatten(2).softmax(-1).reshape(output.shape)
         cells, _ = find_peaks(chances, self.decoder, blur_kernel=self.blur_kernel)
         return (cells + 0.5) * self.stride - 0.5, self._mass_near(chances, cells)
@@ -87,12 +87,15 @@ class Distribution:
         """(B, K) probability within ``reach`` sigmas of the decoded point."""
         if chances.numel() == 0:
             return chances.new_zeros(chances.shape[:2])
-        w, h = self.map_size
-        across = torch.arange(w, device=cells.device) - cells[..., 0:1]
-        down = torch.arange(h, device=cells.device) - cells[..., 1:2]
-        squared = down[..., :, None] ** 2 + across[..., None, :] ** 2
-        near = squared <= (self.reach * self.sigma) ** 2
-        mass = (chances * near).sum((-2, -1))
+        radius = self.reach * self.sigma
+        reach = min(int(radius + 0.5), max(chances.shape[-2:]))  # in cells, from the nearest one
+        middle = (cells + 0.5).floor()
+        offsets = torch.arange(-reach, reach + 1, device=cells.device)
+        across, down = (
+            middle[..., axis, None] + offsets - cells[..., axis, None] for axis in (0, 1)
+        )
+        near = down[..., :, None] ** 2 + across[..., None, :] ** 2 <= radius**2
+        mass = (windows(chances, middle, reach) * near).sum((-2, -1))
         # even a perfect output spreads like the target: its share in the disc is the most there is
         most = 1 - torch.exp(torch.tensor(-(self.reach**2) / 2))
         return (mass / most).clamp(0, 1)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 Decoder = Literal["argmax", "shift", "dark"]
 DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark")
+FLOOR = 1e-10  # least value whose logarithm is taken
 FIXED_KERNELS = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1), 7: (2, 7, 14, 18, 14, 7, 2)}
 
 
@@ -20,10 +21,8 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
     each axis (Newell et al. 2016); ``dark`` takes the Taylor step of ``dark_refine``, which needs
     a peak above 0. Values that are not finite are read as 0.
     """
-    maps = torch.nan_to_num(maps.float(), nan=0.0, posinf=0.0, neginf=0.0)
-    b, k, _, w = maps.shape
-    values, flat = maps.flatten(2).max(dim=-1) if b * k else (maps.new_zeros(b, k),) * 2
-    cells = torch.stack([flat % w, torch.div(flat, w, rounding_mode="floor")], dim=-1).float()
+    maps = finite(maps.float(), high=0.0, low=0.0).contiguous()
+    values, cells = _highest(maps)
     if decoder == "shift":
         return cells + 0.25 * _gradient(maps, cells).sign(), values
     if decoder == "dark":
@@ -33,6 +32,27 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
     return cells, values
 
 
+def finite(maps: Tensor, *, high: float, low: float) -> Tensor:
+    """The maps with NaN read as 0, infinities as ``high`` and ``low``; copied only where needed."""
+    if torch.isfinite(maps.sum()):  # whatever is not finite shows in the sum
+        return maps
+    return torch.nan_to_num(maps, nan=0.0, posinf=high, neginf=low)
+
+
+def windows(maps: Tensor, cells: Tensor, reach: int) -> Tensor:
+    """What stands around cells (B, K, 2): (B, K, s, s), rows y, columns x, with s = 2 reach + 1.
+
+    The cells are whole ones; outside the map stand zeros.
+    """
+    h, w = maps.shape[-2:]
+    offsets = torch.arange(-reach, reach + 1, device=maps.device)
+    x, y = (cells[..., axis, None].long() + offsets for axis in (0, 1))
+    index = y.clamp(0, h - 1)[..., None] * w + x.clamp(0, w - 1)[..., None, :]
+    found = maps.flatten(2).gather(-1, index.flatten(2)).reshape(index.shape)
+    inside = ((y >= 0) & (y < h))[..., None] & ((x >= 0) & (x < w))[..., None, :]
+    return found * inside
+
+
 def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor:
     """Sub-cell peaks: blur, logarithm, one Newton step from the arg-max.
 
@@ -40,20 +60,26 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
     the border, and those where the curvature does not describe a maximum, stay where they are; no
     step is longer than one blur radius. The blur sees zeros beyond the border, so that a step close
     to it falls short; five cells away this costs less than 0.05 px of a crop at stride 4.
-    Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020, eq. 7-9;
-    constants as in its code (lib/core/inference.py): stencils over 1 and 2 cells, floor 1e-10.
+    Maps are finite. Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020,
+    eq. 7-9; constants as in its code (lib/core/inference.py): stencils over 1 and 2 cells, floor
+    1e-10. Only the cells that the step reads are blurred, in double precision.
     """
     if maps.numel() == 0:
         return cells
-    logs = blur(maps, blur_kernel).clamp_min(1e-10).log()
     h, w = maps.shape[-2:]
-    x, y = cells[..., 0].long(), cells[..., 1].long()
+    x, y = cells[..., 0], cells[..., 1]
     inside = (x > 1) & (x < w - 2) & (y > 1) & (y < h - 2)
-    padded = functional.pad(logs, (2, 2, 2, 2), mode="replicate").flatten(2)
+    near = _blurred_near(maps, cells, blur_kernel)
+    # The published blur is scaled back to the map's maximum: a constant of the logarithm that no
+    # difference sees, unless a value lies at the floor. It never scales down, so only then is the
+    # whole map's blur wanted.
+    low = inside & (near.amin((-2, -1)) < FLOOR)
+    if bool(low.any()):
+        near[low] *= _restoring(maps[low][None].double(), blur_kernel)[0]
+    logs = near.clamp_min(FLOOR).log()
 
     def at(dx: int, dy: int) -> Tensor:
-        index = (y + 2 + dy) * (w + 4) + (x + 2 + dx)
-        return padded.gather(-1, index[..., None])[..., 0].double()
+        return logs[..., 2 + dy, 2 + dx]
 
     centre = at(0, 0)
     gx, gy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
@@ -69,23 +95,63 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
 
 
 def blur(maps: Tensor, kernel: int) -> Tensor:
-    """Gaussian blur of (B, K, h, w) that keeps each map's maximum; zero outside the map.
+    """Gaussian blur of (B, K, h, w) that keeps each map's maximum; zero outside the map."""
+    return _blurred(maps, kernel) * _restoring(maps, kernel)
+
+
+def blur_weights(kernel: int) -> Tensor:
+    """(kernel,) float64 weights of the blur along one axis, of sum 1.
 
     Source: the kernels that OpenCV gives where no sigma is named, as DARK's code leaves it to it:
     fixed ones up to 7, then sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
     """
-    at = torch.arange(kernel, device=maps.device, dtype=maps.dtype) - (kernel - 1) / 2
-    weights = torch.exp(-(at**2) / (2 * (0.3 * ((kernel - 1) * 0.5 - 1) + 0.8) ** 2))
     if kernel in FIXED_KERNELS:
-        weights = maps.new_tensor(FIXED_KERNELS[kernel])
-    weights = weights / weights.sum()
+        weights = torch.tensor(FIXED_KERNELS[kernel], dtype=torch.float64)
+    else:
+        at = torch.arange(kernel, dtype=torch.float64) - (kernel - 1) / 2
+        weights = torch.exp(-(at**2) / (2 * (0.3 * ((kernel - 1) * 0.5 - 1) + 0.8) ** 2))
+    return weights / weights.sum()
+
+
+def _highest(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value of each map (B, K) and its cell (B, K, 2), the first where several are."""
+    b, k, _, w = maps.shape
+    flat = maps.flatten(2)
+    if flat.numel() == 0:
+        return maps.new_zeros(b, k), maps.new_zeros(b, k, 2)
+    if flat.device.type == "cpu":  # NumPy's search is several times faster than torch's
+        place = torch.from_numpy(flat.detach().numpy().argmax(-1))
+    else:
+        place = flat.argmax(-1)
+    values = flat.gather(-1, place[..., None])[..., 0]
+    rows = torch.div(place, w, rounding_mode="floor")
+    return values, torch.stack([place % w, rows], dim=-1).float()
+
+
+def _blurred_near(maps: Tensor, cells: Tensor, kernel: int) -> Tensor:
+    """(B, K, 5, 5) float64: the blurred map, not scaled back, at the 25 cells around each cell."""
+    reach = kernel // 2
+    part = windows(maps, cells, 2 + reach).double()
+    band = torch.zeros(5, 5 + 2 * reach, dtype=torch.float64)
+    for row in range(5):
+        band[row, row : row + kernel] = blur_weights(kernel)
+    band = band.to(maps.device)
+    return band @ part @ band.T
+
+
+def _blurred(maps: Tensor, kernel: int) -> Tensor:
     b, k, h, w = maps.shape
+    weights = blur_weights(kernel).to(maps)
     flat = maps.reshape(b * k, 1, h, w)
     flat = functional.conv2d(flat, weights[None, None, None], padding=(0, kernel // 2))
     flat = functional.conv2d(flat, weights[None, None, :, None], padding=(kernel // 2, 0))
-    blurred = flat.reshape(b, k, h, w)
-    before, after = maps.amax((-2, -1), keepdim=True), blurred.amax((-2, -1), keepdim=True)
-    return blurred * before / after.clamp_min(1e-12)
+    return flat.reshape(b, k, h, w)
+
+
+def _restoring(maps: Tensor, kernel: int) -> Tensor:
+    """(B, K, 1, 1) what brings a blurred map back to the maximum that the map had."""
+    before = maps.amax((-2, -1), keepdim=True)
+    return before / _blurred(maps, kernel).amax((-2, -1), keepdim=True).clamp_min(1e-12)
 
 
 def _gradient(maps: Tensor, cells: Tensor) -> Tensor:
