@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cv2
+import miniatures
 import numpy as np
 import pytest
 
@@ -113,3 +114,32 @@ def test_wrong_use_is_one_line(labels, tmp_path, more, words):
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert words in lines[0]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [["model=small", "codec=distribution"], ["model=hrnet_w32", "codec=heatmap"]],
+    ids=["small", "hrnet_w32"],
+)
+def test_a_mix_of_conventions_trains_from_one_command(tmp_path, network):
+    one, other = tmp_path / "a", tmp_path / "b"
+    miniatures.animal_pose(one)
+    miniatures.akd_cats(other)
+    sets = f"{{a: {{set: 'animal_pose:{one}'}}, b: {{set: 'akd_cats:{other}', share: 2}}}}"
+    tiny = [word for word in TINY if not word.startswith("model.") or "model=small" in network]
+    done = run(
+        [
+            sys.executable, "-m", "tetrapose", "train", *network, *tiny, f"dataset.train={sets}",
+            f"dataset.val=akd_cats:{other}", "dataset.skeleton=quadruped",
+            "dataset.batch_size=4", "trainer.max_epochs=1", f"run_dir={tmp_path / 'run'}",
+        ]
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "b: 3 animals, 16 of 32 points, 6 drawn an epoch" in done.stderr
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["skeleton"]["name"] == "quadruped"
+    assert card["training"]["data"] == {"a": "animal_pose", "b": "akd_cats"}
+    assert str(tmp_path) not in json.dumps(card["training"])
+    curve = (tmp_path / "run" / "curves.csv").read_text()
+    assert "val/AP" in curve, "scored on the cats' own points"
