@@ -91,6 +91,11 @@ class Boxes:
         much, 0 for crowds and doubtful animals; NaN rows for none. ``shapes`` (h, w) of the maps.
         """
         cells, strides, low, high = self._cells(shapes, boxes.device)
+        count = len(boxes), len(cells)
+        weights = self._weights(cells, regions, count)
+        if boxes.shape[1] == 0:
+            own = boxes.new_full((*count, 4), torch.nan)
+            return Targets(own, groups.new_full(count, -1), weights)
         there = boxes.isfinite().all(-1)
         safe = torch.where(there[..., None], boxes, torch.zeros_like(boxes))
         centres = (safe[..., :2] + safe[..., 2:]) / 2
@@ -107,18 +112,13 @@ class Boxes:
         )
         takes = (away <= 1) & fits & there[:, None]
         # of several boxes that claim a cell the one it lies nearest to, the smaller among equals
-        rank = away + 1e-4 * longer[:, None] / (1 + longer.amax())
+        rank = away + 1e-7 * longer[:, None]
         rank = torch.where(takes, rank, torch.full_like(rank, torch.inf))
-        count = len(boxes), len(cells)
-        if boxes.shape[1] == 0:
-            own = boxes.new_full((*count, 4), torch.nan)
-            return Targets(own, groups.new_full(count, -1), self._weights(cells, regions, count))
         best, chosen = rank.min(-1)
         positive = best.isfinite()
         own = torch.gather(safe, 1, chosen[..., None].expand(-1, -1, 4))
         own = torch.where(positive[..., None], own, torch.full_like(own, torch.nan))
         kind = torch.where(positive, torch.gather(groups, 1, chosen), -1)
-        weights = self._weights(cells, regions, count)
         return Targets(own, kind, torch.where(positive, torch.ones_like(weights), weights))
 
     def loss(self, outputs: Sequence[Tensor], targets: Targets) -> Tensor:
@@ -166,12 +166,13 @@ class Boxes:
         s = strides[None, :, None]
         centres = ((boxes[..., :2] + boxes[..., 2:]) / 2 - cells) / s
         sides = ((boxes[..., 2:] - boxes[..., :2]) / (BASE * s)).clamp_min(1e-6).log()
+        shape = torch.cat([centres, sides], dim=-1) * positive[..., None]
         score = torch.where(positive, 12.0, -12.0)[..., None].to(boxes)
         kinds = torch.zeros(*positive.shape, len(self.groups), device=boxes.device)
         if self.groups:
             kinds.scatter_(-1, targets.groups.clamp_min(0)[..., None], 12.0)
             kinds = kinds * (targets.groups >= 0)[..., None]
-        flat = torch.cat([score, centres, sides, kinds.to(boxes)], dim=-1)
+        flat = torch.cat([score, shape, kinds.to(boxes)], dim=-1)
         parts = flat.split([h * w for h, w in shapes], dim=1)
         return [
             part.transpose(1, 2).reshape(len(flat), -1, h, w)

@@ -3,6 +3,7 @@
   tetrapose train dataset.root=DIR/animal_pose
   tetrapose train model=hrnet_w32 codec=heatmap dataset=custom dataset.train=coco:labels.json
   tetrapose train experiment=default_128 dataset.root=DIR/animal_pose trainer.max_epochs=2
+  tetrapose train experiment=finder dataset.root=DIR dataset.menagerie=DIR
 
 Everything is a field; GROUP=NAME chooses a ready-made part and field=value changes one value
 (--show prints what was composed). The run folder (runs/NAME) gets the composed config, curves,
@@ -107,10 +108,12 @@ def _groups() -> dict[str, list[str]]:
 
 def _train(config: Any) -> int:
     import sys
+    from dataclasses import replace
     from pathlib import Path
 
     import lightning as L
 
+    from tetrapose.commands.train_finder import is_finder, train_finder
     from tetrapose.training.fit import Plan, best_precision, fit
     from tetrapose.training.folder import claim, finish
 
@@ -119,7 +122,6 @@ def _train(config: Any) -> int:
     L.seed_everything(config.seed, verbose=False)
     if config.trainer.precision == "auto":
         config.trainer.precision = best_precision()
-    parts, train, val, truth, draws = _build(config)
     plan = Plan(
         folder=folder,
         trainer=_make(config.trainer),
@@ -129,9 +131,11 @@ def _train(config: Any) -> int:
         batch_size=config.dataset.batch_size,
         workers=config.dataset.workers,
         seed=config.seed,
-        truth=truth,
-        draws=draws,
     )
+    if is_finder(config):
+        return train_finder(_plain(config), _make, plan)
+    parts, train, val, truth, draws = _build(config)
+    plan = replace(plan, truth=truth, draws=draws)
     problems = [*train.pose_set.problems, *(val.pose_set.problems if val else ())]
     left_out = [problem for problem in problems if problem.left_out]
     module = fit(parts, train, val, plan)
