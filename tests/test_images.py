@@ -301,10 +301,10 @@ def test_missing_permission(tmp_path, monkeypatch):
     path = tmp_path / "locked.jpg"
     path.write_bytes(jpeg())
 
-    def refuse(self):  # file modes do not stop the superuser
+    def refuse(*_):  # file modes do not stop the superuser
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    monkeypatch.setattr(images, "open", refuse, raising=False)
     with pytest.raises(ImageError, match="permission denied"):
         images.read_image(path)
 
@@ -407,3 +407,86 @@ def test_the_picture_is_left_as_it_was():
     matrix = geometry.crop_matrix(np.array([40, 30]), np.array([400, 400]), (32, 32))
     images.warp(pixels, matrix, (32, 32))
     np.testing.assert_array_equal(pixels, before)
+
+
+# --- reduced without knowing the size; packs ----------------------------------------------------
+
+
+@pytest.mark.parametrize("scale, step", [(1.0, 1), (0.6, 1), (0.5, 2), (0.3, 2), (0.25, 4), (0, 8)])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_scale_is_kept(tmp_path, scale, step, orientation):
+    """A blob lies where the size given back says, however the picture is turned and reduced."""
+    x, y = 243.0, 150.0
+    down, across = np.mgrid[:331, :403]
+    spot = 255 * np.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * 30**2))
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    Image.fromarray(np.repeat(spot[..., None], 3, -1).astype(np.uint8)).save(
+        path, quality=95, exif=exif
+    )
+    whole = images.read_image(path)[0][..., 0].astype(float)
+    pixels, full = images.read_image(path, scale=scale)
+    have = (pixels.shape[1], pixels.shape[0])
+    assert have[0] == pytest.approx(whole.shape[1] / step, abs=1)
+    assert all(0 <= a - b < 8 for a, b in zip(full, whole.shape[1::-1], strict=True))
+
+    def middle(grey):
+        grey = np.where(grey > 60, grey, 0)
+        rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]]
+        return np.array([(grey * columns).sum(), (grey * rows).sum()]) / grey.sum()
+
+    placed = geometry.transform_points(geometry.resize_matrix(full, have), middle(whole)[None])
+    np.testing.assert_allclose(placed[0], middle(pixels[..., 0].astype(float)), atol=0.1)
+
+
+def test_a_picture_in_a_pack_is_a_picture(tmp_path):
+    first, second = jpeg(), io.BytesIO()
+    scene(33, 21).save(second, "png")
+    pack = tmp_path / "set.pack"
+    pack.write_bytes(first + second.getvalue())
+    (tmp_path / "alone.jpg").write_bytes(first)
+    names = [
+        images.member(0, len(first), ".jpg"),
+        images.member(len(first), len(second.getvalue()), ".png"),
+    ]
+    alone = images.read_image(tmp_path / "alone.jpg")[0]
+    np.testing.assert_array_equal(images.read_image(pack / names[0])[0], alone)
+    assert close(images.read_image(str(pack / names[1]))[0], truth(scene(33, 21)), 0.1)
+    assert images.read_size(pack / names[1]) == (33, 21)
+    pack.write_bytes(pack.read_bytes()[:-1])
+    with pytest.raises(ImageError, match="pack ends before"):
+        images.read_image(pack / names[1])
+    with pytest.raises(ImageError, match="no such file"):
+        images.read_image(tmp_path / "none.pack" / names[0])
+
+
+def test_warping_does_not_depend_on_how_much_of_the_picture_is_at_hand():
+    """The part that is cut out before the warp holds all that the crop shows."""
+    rng = np.random.default_rng(0)
+    picture = truth(scene(400, 300))
+    for _ in range(40):
+        region = rng.uniform(40, 900) * np.ones(2)
+        matrix = geometry.crop_matrix(
+            rng.uniform(-50, 400, 2), region, (64, 64), rotation=rng.uniform(-180, 180),
+            mirror=bool(rng.integers(2)),
+        )  # fmt: skip
+        crop = images.warp(picture, matrix, (64, 64))
+        grid = np.stack(np.meshgrid(np.arange(64.0), np.arange(64.0)), -1).reshape(-1, 2)
+        seen = geometry.transform_points(geometry.invert(matrix), grid).reshape(64, 64, 2)
+        wide = 2.0 * max(region[0] / 64, 1)
+        inside = ((seen > wide) & (seen < np.array([399, 299]) - wide)).all(-1)
+        outside = ((seen < -1 - wide) | (seen > np.array([400, 300]) + wide)).any(-1)
+        plain = cv2.remap(picture, seen.astype(np.float32), None, cv2.INTER_LINEAR)
+        assert not crop[outside].any()
+        if inside.any():
+            assert np.abs(crop[inside].astype(int) - plain[inside]).mean() < 6
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_headers_read_by_hand_agree_with_pillow(tmp_path, mode):
+    for options in ({}, {"progressive": True}, {"subsampling": 0} if mode == "RGB" else {}):
+        path = tmp_path / "a.jpg"
+        scene(37, 22).convert(mode).save(path, **options)
+        told = images._plain_jpeg(path.read_bytes())
+        assert told == (None if mode == "CMYK" else (37, 22))

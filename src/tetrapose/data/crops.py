@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -43,12 +44,43 @@ class TargetChange(Protocol):
         ...
 
 
+class Pictures(Protocol):
+    """Where crops take pictures from: their files, or a cache (``data.cache``)."""
+
+    def read(self, image: int, scale: float) -> tuple[np.ndarray, tuple[int, int]]:
+        """Pixels (h, w, 3) uint8 RGB of picture number ``image`` and the full size they stand for.
+
+        They keep ``scale`` of the full resolution, where the source has it. Raises ImageError.
+        """
+        ...
+
+
+class Files:
+    """Pictures read from their files. Names lie in one buffer: no object a picture in a worker."""
+
+    def __init__(self, pose_set: PoseSet) -> None:
+        names = [os.fsencode(file) for file in pose_set.files]
+        self.root = str(pose_set.root)
+        self.ends = np.cumsum([0, *map(len, names)])
+        self.names = np.frombuffer(b"".join(names), dtype=np.uint8)
+
+    def path(self, image: int) -> str:
+        """Where picture number ``image`` lies."""
+        name = self.names[self.ends[image] : self.ends[image + 1]].tobytes()
+        return os.path.join(self.root, os.fsdecode(name))
+
+    def read(self, image: int, scale: float) -> tuple[np.ndarray, tuple[int, int]]:
+        """The picture, a JPEG decoded at reduced size where ``scale`` allows; see ``Pictures``."""
+        return images.read_image(self.path(image), scale=scale)
+
+
 class CropDataset(Dataset):
     """Crops of a PoseSet's instances, addressed by (epoch, row).
 
     Randomness is a function of (seed, epoch, row) alone: not of the worker, the order or what was
     drawn before, so that a resumed run sees what an uninterrupted one would have seen. ``size`` is
-    the crop's (width, height); ``padding`` multiplies the box before any change.
+    the crop's (width, height); ``padding`` multiplies the box before any change. ``pictures`` takes
+    the place of the set's files. A copy in a worker holds columns, and no ``pose_set``.
     """
 
     def __init__(
@@ -60,28 +92,38 @@ class CropDataset(Dataset):
         changes: Sequence[Change] = (),
         target_changes: Sequence[TargetChange] = (),
         seed: int = 0,
+        pictures: Pictures | None = None,
     ) -> None:
         self.pose_set = pose_set
         self.size = (int(size[0]), int(size[1]))
         self.changes = tuple(changes)
         self.target_changes = tuple(target_changes)
         self.seed = seed
+        self.pictures: Pictures = pictures if pictures is not None else Files(pose_set)
         self.centers, self.sizes = geometry.box_to_region(
             pose_set.bboxes, aspect=self.size[0] / self.size[1], padding=padding
         )
+        self.skeleton = pose_set.skeleton
+        self.keypoints = pose_set.keypoints
+        self.weights = pose_set.weights
+        self.image_index = pose_set.image_index
+        self.flips = pose_set.skeleton.flip_indices
 
     def __len__(self) -> int:
-        return len(self.pose_set)
+        return len(self.image_index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the set: its names and problems are an object each."""
+        return {name: value for name, value in vars(self).items() if name != "pose_set"}
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray | int | bool]:
         """The sample of ``key`` = (epoch, row)."""
         epoch, row = key
         rng = np.random.default_rng((self.seed, epoch, row))
-        data = self.pose_set
-        points = data.keypoints[row].astype(np.float64)
+        points = self.keypoints[row].astype(np.float64)
         region = Region(self.centers[row], self.sizes[row])
         for change in self.changes:
-            region = change(region, Labels(points, data.skeleton), rng)
+            region = change(region, Labels(points, self.skeleton), rng)
         matrix = geometry.crop_matrix(
             region.center,
             region.size,
@@ -90,15 +132,13 @@ class CropDataset(Dataset):
             mirror=region.mirror,
         )
         moved = geometry.transform_points(matrix, points)
-        if region.mirror:
-            moved = moved[data.skeleton.flip_indices]
         weights = self._weights(row)
         if region.mirror:
-            weights = weights[data.skeleton.flip_indices]
+            moved, weights = moved[self.flips], weights[self.flips]
         weights = weights * np.isfinite(moved).all(-1)
         for target_change in self.target_changes:
             moved, weights = target_change(moved, weights, rng)
-        pixels, readable = self._pixels(int(data.image_index[row]), matrix, region)
+        pixels, readable = self._pixels(int(self.image_index[row]), matrix, region)
         return {
             "image": np.ascontiguousarray(pixels.transpose(2, 0, 1)),
             "keypoints": moved.astype(np.float32),
@@ -107,21 +147,37 @@ class CropDataset(Dataset):
             "readable": readable,
         }
 
+    def scales(self) -> np.ndarray:
+        """(M,) the share of each picture's resolution that its crops show at the strongest zoom.
+
+        1 where a change does not tell how far it may zoom in (``closest``), 0 for pictures without
+        an instance; over 1 for animals smaller than their crop.
+        """
+        wanted = np.zeros(len(self.pose_set.files))
+        for row, image in enumerate(self.image_index):
+            labels = Labels(self.keypoints[row].astype(np.float64), self.skeleton)
+            side: float | None = float(self.sizes[row].max())
+            for change in self.changes:
+                closest = getattr(change, "closest", None)
+                if closest is None or side is None:
+                    side = None
+                    break
+                region = Region(self.centers[row], self.sizes[row] * (side / self.sizes[row].max()))
+                side = float(closest(region, labels).max())
+            scale = 1.0 if side is None else max(self.size) / side
+            wanted[image] = max(wanted[image], scale)
+        return wanted
+
     def _weights(self, row: int) -> np.ndarray:
-        given = self.pose_set.weights
-        if given is None:
-            return np.ones(len(self.pose_set.skeleton), dtype=np.float32)
-        return np.asarray(given[row], dtype=np.float32)
+        if self.weights is None:
+            return np.ones(len(self.skeleton), dtype=np.float32)
+        return np.asarray(self.weights[row], dtype=np.float32)
 
     def _pixels(self, image: int, matrix: np.ndarray, region: Region) -> tuple[np.ndarray, bool]:
-        path = self.pose_set.path(image)
-        known = self.pose_set.sizes[image]
-        least = None
-        if known.min() > 0:
-            # the reduced picture must keep the crop's own resolution inside the region
-            least = int(np.ceil(known.min() * max(self.size) / float(region.size.max())))
+        # what is read must keep the crop's own resolution inside the region
+        scale = max(self.size) / float(region.size.max())
         try:
-            picture, full = images.read_image(path, least=least)
+            picture, full = self.pictures.read(image, scale)
         except images.ImageError:
             return np.zeros((self.size[1], self.size[0], 3), np.uint8), False
         have = (picture.shape[1], picture.shape[0])
