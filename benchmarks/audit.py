@@ -2,9 +2,9 @@
 
   python benchmarks/audit.py DIR/annotations_only/ap10k_train.json
 
-Speed is that of all checks after the JSON is parsed, pictures not looked at. Then left and right are
-exchanged in a share of the animals, drawn by lot, as a whole or in one part; `found` is the share of
-those that are told, `right` the share of what is told that was planted.
+Speed is that of all checks after the JSON is parsed, pictures not looked at. Then left and right
+are exchanged in a share of the animals, drawn by lot, as a whole or in one part; `found` is the
+share of those that are told, `right` the share of what is told that was planted.
 """
 
 from __future__ import annotations
