@@ -3,12 +3,12 @@
   python benchmarks/default_model.py --root DIR
 
 DIR holds animal_pose, akd_cats/train, stanford_extra_sample and badja. Two stages learn
-Animal-Pose's 20 points from nothing, at 128 and at 192 pixels; two more learn all of the quadruped's
-32 on a mix of those sets and drawn animals, which are drawn first. Of the AKD cats four fifths are
-taught (fold 0 of `datasets split --folds 5 --seed 0` is not). A stage that is done (runs/STAGE) is
-not run again, and one that was stopped goes on. Figures: labelled boxes, flip test, DARK: each set's
-own points, species-macro AP with this package's sigmas; on Animal-Pose val also with those that MMPose
-applies to that set.
+Animal-Pose's 20 points from nothing, at 128 and at 192 pixels; two more learn all of the
+quadruped's 32 on a mix of those sets and drawn animals, which are drawn first. Of the AKD cats four
+fifths are taught (fold 0 of `datasets split --folds 5 --seed 0` is not). A stage that is done
+(runs/STAGE) is not run again, and one that was stopped goes on. Figures: labelled boxes, flip test,
+DARK, each set's own points, species-macro AP with this package's sigmas; on Animal-Pose val also
+with those that MMPose applies to that set.
 """
 
 from __future__ import annotations
