@@ -96,13 +96,21 @@ def test_small_maps_are_windowed_as_well() -> None:
             assert float((cells.double() - expected).abs().max()) < 1e-6
 
 
-def test_windows_show_what_is_there_and_zeros_beyond() -> None:
-    maps = torch.arange(1.0, 31).reshape(1, 1, 5, 6).expand(1, 30, 5, 6)
-    cells = torch.stack(torch.meshgrid(torch.arange(6.0), torch.arange(5.0), indexing="xy"), -1)
-    found = windows(maps, cells.reshape(1, 30, 2), 3)
-    padded = torch.nn.functional.pad(maps[:, :1], (3, 3, 3, 3))[0, 0]
-    for number, (x, y) in enumerate(cells.reshape(30, 2).int().tolist()):
-        assert torch.equal(found[0, number], padded[y : y + 7, x : x + 7])
+@pytest.mark.parametrize("reach", (0, 1, 2, 3, 9))
+def test_windows_show_what_is_there_and_where(reach: int) -> None:
+    maps = torch.arange(1.0, 61).reshape(1, 2, 5, 6)
+    maps[0, 1, 2, 2] = torch.nan
+    size = 2 * reach + 1
+    padded = torch.nn.functional.pad(maps.nan_to_num(0.0), (0, size, 0, size))
+    for x in range(6):
+        for y in range(5):
+            part, corner = windows(maps, torch.tensor([[[x, y], [5 - x, 4 - y]]]).float(), reach)
+            for k, (at_x, at_y) in enumerate(((x, y), (5 - x, 4 - y))):
+                left, top = corner[0, k].tolist()
+                assert torch.equal(part[0, k], padded[0, k, top : top + size, left : left + size])
+                for near, corner_at, side in ((at_x, left, 6), (at_y, top, 5)):
+                    assert corner_at <= max(near - reach, 0)
+                    assert corner_at + size >= min(near + reach + 1, side)
 
 
 def test_the_first_of_equal_peaks_is_taken_and_what_is_not_finite_is_none() -> None:

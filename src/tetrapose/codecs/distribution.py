@@ -89,13 +89,11 @@ class Distribution:
             return chances.new_zeros(chances.shape[:2])
         radius = self.reach * self.sigma
         reach = min(int(radius + 0.5), max(chances.shape[-2:]))  # in cells, from the nearest one
-        middle = (cells + 0.5).floor()
-        offsets = torch.arange(-reach, reach + 1, device=cells.device)
-        across, down = (
-            middle[..., axis, None] + offsets - cells[..., axis, None] for axis in (0, 1)
-        )
+        part, corner = windows(chances, (cells + 0.5).floor(), reach)
+        offsets = torch.arange(2 * reach + 1, device=cells.device)
+        across, down = (corner[..., i, None] + offsets - cells[..., i, None] for i in (0, 1))
         near = down[..., :, None] ** 2 + across[..., None, :] ** 2 <= radius**2
-        mass = (windows(chances, middle, reach) * near).sum((-2, -1))
+        mass = (part * near).sum((-2, -1))
         # even a perfect output spreads like the target: its share in the disc is the most there is
         most = 1 - torch.exp(torch.tensor(-(self.reach**2) / 2))
         return (mass / most).clamp(0, 1)

@@ -11,6 +11,20 @@ from torch.nn import functional
 Decoder = Literal["argmax", "shift", "dark"]
 DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark")
 FLOOR = 1e-10  # least value whose logarithm is taken
+# From the logarithms at 5 x 5 cells to gx, gy, dxx, dyy, dxy: central differences, those of second
+# order over two cells. Column by column, as (x, y, share).
+_DIFFERENCES = (
+    ((1, 0, 1 / 2), (-1, 0, -1 / 2)),
+    ((0, 1, 1 / 2), (0, -1, -1 / 2)),
+    ((2, 0, 1 / 4), (0, 0, -1 / 2), (-2, 0, 1 / 4)),
+    ((0, 2, 1 / 4), (0, 0, -1 / 2), (0, -2, 1 / 4)),
+    ((1, 1, 1 / 4), (1, -1, -1 / 4), (-1, 1, -1 / 4), (-1, -1, 1 / 4)),
+)
+STENCILS = torch.zeros(5, 5, 5, dtype=torch.float64)
+for _column, _terms in enumerate(_DIFFERENCES):
+    for _x, _y, _share in _terms:
+        STENCILS[2 + _y, 2 + _x, _column] = _share
+STENCILS = STENCILS.reshape(25, 5)
 FIXED_KERNELS = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1), 7: (2, 7, 14, 18, 14, 7, 2)}
 
 
@@ -21,8 +35,12 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
     each axis (Newell et al. 2016); ``dark`` takes the Taylor step of ``dark_refine``, which needs
     a peak above 0. Values that are not finite are read as 0.
     """
-    maps = finite(maps.float(), high=0.0, low=0.0).contiguous()
+    maps = maps.float().contiguous()
     values, cells = _highest(maps)
+    if not bool(((values > 0) & (values < torch.inf)).all()):
+        # else nothing that is not finite was the peak, and what stands around one is cleaned below
+        maps = finite(maps, high=0.0, low=0.0)
+        values, cells = _highest(maps)
     if decoder == "shift":
         return cells + 0.25 * _gradient(maps, cells).sign(), values
     if decoder == "dark":
@@ -39,18 +57,27 @@ def finite(maps: Tensor, *, high: float, low: float) -> Tensor:
     return torch.nan_to_num(maps, nan=0.0, posinf=high, neginf=low)
 
 
-def windows(maps: Tensor, cells: Tensor, reach: int) -> Tensor:
-    """What stands around cells (B, K, 2): (B, K, s, s), rows y, columns x, with s = 2 reach + 1.
+def windows(maps: Tensor, cells: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """What stands around whole cells (B, K, 2): (B, K, s, s) with s = 2 reach + 1, rows y.
 
-    The cells are whole ones; outside the map stand zeros.
+    At the border the window is moved until it lies on the map, and a map too small for it counts
+    as larger, with zeros to the right and below; (B, K, 2) is the cell x, y of each one's corner.
+    What is not finite shows as 0.
     """
-    h, w = maps.shape[-2:]
-    offsets = torch.arange(-reach, reach + 1, device=maps.device)
-    x, y = (cells[..., axis, None].long() + offsets for axis in (0, 1))
-    index = y.clamp(0, h - 1)[..., None] * w + x.clamp(0, w - 1)[..., None, :]
-    found = maps.flatten(2).gather(-1, index.flatten(2)).reshape(index.shape)
-    inside = ((y >= 0) & (y < h))[..., None] & ((x >= 0) & (x < w))[..., None, :]
-    return found * inside
+    size = 2 * reach + 1
+    b, k, h, w = maps.shape
+    if h < size or w < size:
+        maps = functional.pad(maps, (0, max(size - w, 0), 0, max(size - h, 0)))
+        h, w = maps.shape[-2:]
+    limit = torch.tensor([w - size, h - size], device=maps.device)
+    corner = (cells.long() - reach).clamp_min(0).minimum(limit)
+    first = torch.arange(b * k, device=maps.device).reshape(b, k) * (h * w)
+    first = first + corner[..., 1] * w + corner[..., 0]
+    lines = first[..., None] + torch.arange(size, device=maps.device) * w
+    # every run of ``size`` values is a row of this view: a window is ``size`` runs, copied whole
+    runs = maps.flatten().unfold(0, size, 1)
+    part = runs.index_select(0, lines.flatten()).reshape(b, k, size, size)
+    return part.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0), corner
 
 
 def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor:
@@ -60,14 +87,14 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
     the border, and those where the curvature does not describe a maximum, stay where they are; no
     step is longer than one blur radius. The blur sees zeros beyond the border, so that a step close
     to it falls short; five cells away this costs less than 0.05 px of a crop at stride 4.
-    Maps are finite. Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020,
-    eq. 7-9; constants as in its code (lib/core/inference.py): stencils over 1 and 2 cells, floor
-    1e-10. Only the cells that the step reads are blurred, in double precision.
+    Only the cells that the step reads are blurred, in double precision.
+    Source: Zhang et al., Distribution-Aware Coordinate Representation, CVPR 2020, eq. 7-9;
+    constants as in its code (lib/core/inference.py): stencils over 1 and 2 cells, floor 1e-10.
     """
     if maps.numel() == 0:
         return cells
     h, w = maps.shape[-2:]
-    x, y = cells[..., 0], cells[..., 1]
+    x, y = cells.unbind(-1)
     inside = (x > 1) & (x < w - 2) & (y > 1) & (y < h - 2)
     near = _blurred_near(maps, cells, blur_kernel)
     # The published blur is scaled back to the map's maximum: a constant of the logarithm that no
@@ -75,23 +102,16 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
     # whole map's blur wanted.
     low = inside & (near.amin((-2, -1)) < FLOOR)
     if bool(low.any()):
-        near[low] *= _restoring(maps[low][None].double(), blur_kernel)[0]
+        whole = finite(maps[low][None].double(), high=0.0, low=0.0)
+        near[low] *= _restoring(whole, blur_kernel)[0]
     logs = near.clamp_min(FLOOR).log()
-
-    def at(dx: int, dy: int) -> Tensor:
-        return logs[..., 2 + dy, 2 + dx]
-
-    centre = at(0, 0)
-    gx, gy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-    dxx = (at(2, 0) - 2 * centre + at(-2, 0)) / 4
-    dyy = (at(0, 2) - 2 * centre + at(0, -2)) / 4
-    dxy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+    gx, gy, dxx, dyy, dxy = (logs.flatten(-2) @ STENCILS.to(logs.device)).unbind(-1)
     det = dxx * dyy - dxy * dxy
     usable = inside & (det > 1e-12) & (dxx < 0)
-    safe = torch.where(usable, det, torch.ones_like(det))
-    step = torch.stack([(dxy * gy - dyy * gx) / safe, (dxy * gx - dxx * gy) / safe], dim=-1)
-    usable &= step.norm(dim=-1) <= (blur_kernel - 1) / 2
-    return cells + torch.where(usable[..., None], step, torch.zeros_like(step)).float()
+    safe = torch.where(usable, det, 1.0)
+    step = torch.stack([dxy * gy - dyy * gx, dxy * gx - dxx * gy], dim=-1) / safe[..., None]
+    usable &= step.square().sum(-1) <= ((blur_kernel - 1) / 2) ** 2
+    return cells + torch.where(usable[..., None], step, 0.0).float()
 
 
 def blur(maps: Tensor, kernel: int) -> Tensor:
@@ -130,13 +150,29 @@ def _highest(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blurred_near(maps: Tensor, cells: Tensor, kernel: int) -> Tensor:
     """(B, K, 5, 5) float64: the blurred map, not scaled back, at the 25 cells around each cell."""
-    reach = kernel // 2
-    part = windows(maps, cells, 2 + reach).double()
-    band = torch.zeros(5, 5 + 2 * reach, dtype=torch.float64)
-    for row in range(5):
-        band[row, row : row + kernel] = blur_weights(kernel)
-    band = band.to(maps.device)
-    return band @ part @ band.T
+    reach = 2 + kernel // 2
+    part, corner = windows(maps, cells, reach)
+    part = part.double()
+    bands = _bands(kernel).to(maps.device)
+    near = bands[reach] @ part @ bands[reach].T
+    place = cells.long() - corner
+    moved = (place != reach).any(-1)
+    if bool(moved.any()):
+        across, down = place[moved].unbind(-1)
+        near[moved] = bands[down] @ part[moved] @ bands[across].mT
+    return near
+
+
+def _bands(kernel: int) -> Tensor:
+    """(s, 5, s) float64: from a window's line to the five blurred values around its cell i."""
+    reach = 2 + kernel // 2
+    size, weights = 2 * reach + 1, blur_weights(kernel)
+    wide = torch.zeros(size, 5, 3 * size, dtype=torch.float64)
+    for cell in range(size):
+        for row in range(5):
+            first = size + cell + row - 2 - kernel // 2
+            wide[cell, row, first : first + kernel] = weights
+    return wide[..., size:-size].contiguous()
 
 
 def _blurred(maps: Tensor, kernel: int) -> Tensor:
@@ -162,7 +198,8 @@ def _gradient(maps: Tensor, cells: Tensor) -> Tensor:
 
     def at(px: Tensor, py: Tensor) -> Tensor:
         index = py.clamp(0, h - 1) * w + px.clamp(0, w - 1)
-        return flat.gather(-1, index[..., None])[..., 0]
+        found = flat.gather(-1, index[..., None])[..., 0]
+        return found.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
     dx = torch.where((x > 0) & (x < w - 1), at(x + 1, y) - at(x - 1, y), 0.0)
     dy = torch.where((y > 0) & (y < h - 1), at(x, y + 1) - at(x, y - 1), 0.0)
