@@ -7,6 +7,11 @@ predictions.meta.json (keypoint names, model, protocol, what was left out).
   tetrapose predict dog.jpg --out seen
   tetrapose predict 'trip/**/*.jpg' clip.mp4 --out seen --csv
   tetrapose predict pictures --out seen --boxes annotations.json
+  tetrapose predict meadow.jpg --out seen --boxes auto --tiles 3
+
+With --boxes auto a finder says where the animals are: none, one or many. A picture without an
+animal is named in a note and nothing is drawn on it; that is no fault. Exit status 0: all done; 1:
+some pictures or boxes had to be left out; 2: wrong use, or nothing could be predicted.
 """
 
 from __future__ import annotations
@@ -17,15 +22,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tetrapose.commands import finding
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tetrapose.inference.boxes import BoxFile
-    from tetrapose.inference.cutting import Item
+    from tetrapose.inference.cutting import Item, Picture
+    from tetrapose.inference.finder import Finder, Seen
     from tetrapose.inference.predictor import Prediction, Predictor
     from tetrapose.inference.results import ResultWriter
     from tetrapose.inference.sources import Source
@@ -41,13 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="pictures, videos, folders or globs")
     add("--out", required=True, metavar="DIR", help="folder for what is made")
-    add(
-        "--boxes",
-        default="whole",
-        metavar="FILE|whole|auto",
-        help="where the animals are: the whole picture (default), or a file: COCO annotations,"
-        " results with file_name and bbox, or CSV with file_name,x1,y1,x2,y2[,frame]",
-    )
+    finding.add_arguments(parser)
     add("--model", default="default", metavar="NAME|FILE", help="shipped model or .safetensors")
     add("--no-flip", action="store_true", help="do not average with the mirror image (faster)")
     add("--threshold", type=float, default=0.3, metavar="T", help="least score drawn (0.3)")
@@ -73,11 +75,12 @@ def run(args: argparse.Namespace) -> int:
         _list(problems)
         raise UserError("nothing to predict: no picture or video was found")
     overlays = [] if args.no_overlays else overlay_paths(sources, out)
-    boxes = None if args.boxes == "whole" else read_boxes(Path(args.boxes))
+    boxes = None if args.boxes in ("whole", "auto") else read_boxes(Path(args.boxes))
 
     from tetrapose.inference.predictor import load  # torch: only once the rest is known to be right
     from tetrapose.inference.results import ResultWriter
 
+    finder = finding.make(args)
     predictor = load(args.model, flip=not args.no_flip, batch_size=args.batch, device=args.device)
     job = _Job(
         args=args,
@@ -85,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         overlays=overlays,
         predictor=predictor,
         boxes=boxes,
+        finder=finder,
         writer=ResultWriter(out, predictor.skeleton, csv=args.csv),
         problems=problems + list(boxes.problems if boxes else ()),
     )
@@ -95,11 +99,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from tetrapose.errors import UserError
 
-    if args.boxes == "auto":
-        raise UserError(
-            "--boxes auto: no animal finder ships yet; give --boxes FILE, or whole for one animal"
-            " that fills its picture"
-        )
+    finding.settle(args)
     if not 0 <= args.threshold <= 1:
         raise UserError(f"--threshold must lie in 0..1, not {args.threshold:g}")
     if args.batch < 1:
@@ -132,8 +132,11 @@ class _Job:
     overlays: list[Path]
     predictor: Predictor
     boxes: BoxFile | None
+    finder: Finder | None
     writer: ResultWriter
     problems: list[Problem]
+    seen: dict[Any, Seen] = field(default_factory=dict)
+    empty: int = 0
     pictures: int = 0
     videos: int = 0
     frames: int = 0
@@ -170,6 +173,8 @@ class _Job:
         if self.frames:
             done += f"{' and ' if done else ''}{self.frames} frames of {self.videos} videos"
         rate = (self.pictures + self.frames) / max(self.seconds, 1e-9)
+        if self.empty:
+            done += f" ({self.empty} without an animal)"
         print(
             f"{done}, {self.writer.count} animals in {self.seconds:.1f} s ({rate:.1f} pictures/s)"
         )
@@ -190,7 +195,7 @@ class _Job:
             for number in numbers:
                 path = self.sources[number].path
                 if self.boxes is None:
-                    yield Item(path, key=number)
+                    yield Item(path, self._found(path, number), key=number)
                     continue
                 found = self.boxes.find(path)
                 if found is None:
@@ -203,6 +208,7 @@ class _Job:
         for prediction in self.predictor.stream(items(), preview=side):
             number: int = prediction.key
             self.problems += prediction.problems
+            self._note_empty(str(self.sources[number].path), self.seen.get(number))
             kinds, image_id = categories.pop(number, (None, None))
             if not prediction.readable:
                 continue
@@ -235,6 +241,7 @@ class _Job:
                 for prediction in self.predictor.stream(items, preview=side):
                     key: _FrameKey = prediction.key
                     self.problems += prediction.problems
+                    self.empty += key in self.seen and not len(self.seen[key])
                     self._add(
                         prediction,
                         file_name=source.name,
@@ -260,7 +267,29 @@ class _Job:
         for frame in read_frames(source.path, tally):
             found = self.boxes.find(source.path, frame=frame.index) if self.boxes else None
             key = _FrameKey(str(source.path), frame.index, frame.time)
-            yield Item(frame.pixels, None if found is None else found.bboxes, key=key)
+            bboxes = self._found(frame.pixels, key) if found is None else found.bboxes
+            yield Item(frame.pixels, bboxes, key=key)
+
+    def _found(self, image: Picture, key: Any) -> np.ndarray | None:
+        """What the finder sees; None without one, and where cutting will tell what is wrong."""
+        from tetrapose.errors import UserError
+
+        if self.finder is None:
+            return None
+        try:
+            self.seen[key] = self.finder.find(image)
+        except UserError:
+            return None
+        return self.seen[key].bboxes
+
+    def _note_empty(self, where: str, seen: Seen | None) -> None:
+        from tetrapose.structures import Problem
+
+        if seen is None or len(seen):
+            return
+        self.empty += 1
+        fix = "nothing drawn; a lower --least-score or more --tiles may find some"
+        self.problems.append(Problem(where, "no animal found", fix, left_out=False))
 
     def _judge(self, source: Source, tally: Any) -> None:
         """Note what a video promised and did not hold."""
@@ -292,7 +321,11 @@ class _Job:
     def _add(self, prediction: Prediction, **entry: Any) -> None:
         from tetrapose.inference.results import to_entries
 
-        self.writer.add(to_entries(prediction.instances, **entry))
+        instances, seen = prediction.instances, self.seen.pop(prediction.key, None)
+        if seen is not None:
+            instances = replace(instances, bbox_scores=seen.scores)
+            entry["groups"] = seen.groups
+        self.writer.add(to_entries(instances, **entry))
 
     def _drawn(self, prediction: Prediction) -> np.ndarray:
         from tetrapose.render import draw
@@ -304,7 +337,7 @@ class _Job:
             self.predictor.skeleton,
             threshold=self.args.threshold,
             style=self.args.style,
-            boxes=self.boxes is not None,
+            boxes=self.boxes is not None or self.finder is not None,
         )
 
     def _meta(self) -> dict[str, Any]:
@@ -316,7 +349,10 @@ class _Job:
             "skeleton": self.predictor.skeleton.name,
             "edges": [list(edge) for edge in self.predictor.skeleton.edges],
             "model": self.args.model,
-            "protocol": {**self.predictor.protocol, "boxes": self.args.boxes},
+            "protocol": {
+                **self.predictor.protocol,
+                "boxes": self.args.boxes if self.finder is None else self.finder.protocol,
+            },
             "overlays": None if self.args.no_overlays else load_style(self.args.style).label,
             "threshold": self.args.threshold,
             "tetrapose": __version__,

@@ -23,9 +23,13 @@ def to_entries(
     file_name: str,
     image_id: int,
     category_ids: Sequence[int] | None = None,
+    groups: Sequence[str] | None = None,
     **more: Any,
 ) -> list[dict[str, Any]]:
     """COCO results: one dict an animal, with ``file_name`` and what ``more`` names (frame, time).
+
+    ``groups`` are what a finder took the animals for; with them and ``bbox_scores`` an entry says
+    ``group`` and ``bbox_score`` too.
 
     ``bbox`` is x, y, width, height; ``keypoints`` x, y, score a point, zeros where there is none.
     Animals without any point (a bbox that could not be used) have no entry.
@@ -38,7 +42,14 @@ def to_entries(
     scores = np.where(there, instances.scores, 0.0).round(4)
     whole = instance_scores(scores, instances.bbox_scores).round(5)
     boxes = xyxy_to_xywh(instances.bboxes).round(2) + 0.0
-    triples = np.concatenate([points, scores[..., None]], axis=-1).reshape(len(instances), -1)
+    triples = np.concatenate([points, scores[..., None]], axis=-1)
+    triples = triples.reshape(len(instances), 3 * points.shape[1])  # there may be none
+    told: list[dict[str, Any]] = [{} for _ in range(len(instances))]
+    if groups is not None and instances.bbox_scores is not None:
+        told = [
+            {"group": group, "bbox_score": round(float(value), 4)}
+            for group, value in zip(groups, instances.bbox_scores, strict=True)
+        ]
     return [
         {
             "image_id": int(image_id),
@@ -48,6 +59,7 @@ def to_entries(
             "bbox": boxes[row].tolist(),
             "keypoints": triples[row].tolist(),
             "score": float(whole[row]),
+            **told[row],
         }
         for row in np.flatnonzero(there.any(axis=1)).tolist()
     ]
