@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 
+from tetrapose.cli import keep_freed_memory
 from tetrapose.codecs.peaks import find_peaks
 
 PEER = "mmpose==1.3.2"
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    keep_freed_memory()  # as every tetrapose command does; for both sides
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +74,7 @@ def drawn(batch: int, keypoints: int, side: int) -> np.ndarray:
     at = rng.uniform(-0.05 * side, 1.05 * side, (batch, keypoints, 2, 1))
     row, column = np.exp(-((np.arange(side) - at) ** 2) / (2 * 2.0**2)).transpose(2, 0, 1, 3)
     maps = column[..., :, None] * row[..., None, :] + rng.uniform(0, 0.05, (side, side))
-    return maps.astype(np.float32)
+    return np.ascontiguousarray(maps, dtype=np.float32)
 
 
 def theirs(peer: ModuleType, maps: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -11,20 +12,19 @@ from torch.nn import functional
 Decoder = Literal["argmax", "shift", "dark"]
 DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark")
 FLOOR = 1e-10  # least value whose logarithm is taken
-# From the logarithms at 5 x 5 cells to gx, gy, dxx, dyy, dxy: central differences, those of second
-# order over two cells. Column by column, as (x, y, share).
-_DIFFERENCES = (
-    ((1, 0, 1 / 2), (-1, 0, -1 / 2)),
-    ((0, 1, 1 / 2), (0, -1, -1 / 2)),
-    ((2, 0, 1 / 4), (0, 0, -1 / 2), (-2, 0, 1 / 4)),
-    ((0, 2, 1 / 4), (0, 0, -1 / 2), (0, -2, 1 / 4)),
-    ((1, 1, 1 / 4), (1, -1, -1 / 4), (-1, 1, -1 / 4), (-1, -1, 1 / 4)),
+# The cells x, y about a peak that a step reads, and from their logarithms to gx, gy, dxx, dyy, dxy:
+# central differences, those of second order over two cells.
+STENCIL = (
+    (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2),
+    (1, 1), (1, -1), (-1, 1), (-1, -1),
+)  # fmt: skip
+DIFFERENCES = (
+    {(1, 0): 1 / 2, (-1, 0): -1 / 2},
+    {(0, 1): 1 / 2, (0, -1): -1 / 2},
+    {(2, 0): 1 / 4, (0, 0): -1 / 2, (-2, 0): 1 / 4},
+    {(0, 2): 1 / 4, (0, 0): -1 / 2, (0, -2): 1 / 4},
+    {(1, 1): 1 / 4, (1, -1): -1 / 4, (-1, 1): -1 / 4, (-1, -1): 1 / 4},
 )
-STENCILS = torch.zeros(5, 5, 5, dtype=torch.float64)
-for _column, _terms in enumerate(_DIFFERENCES):
-    for _x, _y, _share in _terms:
-        STENCILS[2 + _y, 2 + _x, _column] = _share
-STENCILS = STENCILS.reshape(25, 5)
 FIXED_KERNELS = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1), 7: (2, 7, 14, 18, 14, 7, 2)}
 
 
@@ -96,16 +96,16 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
     h, w = maps.shape[-2:]
     x, y = cells.unbind(-1)
     inside = (x > 1) & (x < w - 2) & (y > 1) & (y < h - 2)
-    near = _blurred_near(maps, cells, blur_kernel)
+    near = _blurred_near(maps, cells, blur_kernel, where=inside)
     # The published blur is scaled back to the map's maximum: a constant of the logarithm that no
     # difference sees, unless a value lies at the floor. It never scales down, so only then is the
     # whole map's blur wanted.
-    low = inside & (near.amin((-2, -1)) < FLOOR)
+    low = inside & (near.amin(-1) < FLOOR)
     if bool(low.any()):
         whole = finite(maps[low][None].double(), high=0.0, low=0.0)
-        near[low] *= _restoring(whole, blur_kernel)[0]
-    logs = near.clamp_min(FLOOR).log()
-    gx, gy, dxx, dyy, dxy = (logs.flatten(-2) @ STENCILS.to(logs.device)).unbind(-1)
+        near[low] *= _restoring(whole, blur_kernel)[0, :, 0]
+    logs = near.clamp_min_(FLOOR).log_()
+    gx, gy, dxx, dyy, dxy = (logs @ _differences().to(logs.device)).unbind(-1)
     det = dxx * dyy - dxy * dxy
     usable = inside & (det > 1e-12) & (dxx < 0)
     safe = torch.where(usable, det, 1.0)
@@ -148,23 +148,30 @@ def _highest(maps: Tensor) -> tuple[Tensor, Tensor]:
     return values, torch.stack([place % w, rows], dim=-1).float()
 
 
-def _blurred_near(maps: Tensor, cells: Tensor, kernel: int) -> Tensor:
-    """(B, K, 5, 5) float64: the blurred map, not scaled back, at the 25 cells around each cell."""
+def _blurred_near(maps: Tensor, cells: Tensor, kernel: int, *, where: Tensor) -> Tensor:
+    """(B, K, 13) float64: the blurred map, not scaled back, at the stencil about each cell.
+
+    ``where`` (B, K) says for which the values are wanted; others may hold anything.
+    """
     reach = 2 + kernel // 2
     part, corner = windows(maps, cells, reach)
     part = part.double()
-    bands = _bands(kernel).to(maps.device)
-    near = bands[reach] @ part @ bands[reach].T
+    bands, whole = (table.to(maps.device) for table in _bands(kernel))
+    near = part.flatten(-2) @ whole
     place = cells.long() - corner
-    moved = (place != reach).any(-1)
-    if bool(moved.any()):
+    moved = where & (place != reach).any(-1)
+    if bool(moved.any()):  # their windows were pushed inwards by the border
         across, down = place[moved].unbind(-1)
-        near[moved] = bands[down] @ part[moved] @ bands[across].mT
+        square = bands[down] @ part[moved] @ bands[across].mT
+        near[moved] = square.flatten(-2)[:, [5 * (2 + y) + 2 + x for x, y in STENCIL]]
     return near
 
 
-def _bands(kernel: int) -> Tensor:
-    """(s, 5, s) float64: from a window's line to the five blurred values around its cell i."""
+@cache
+def _bands(kernel: int) -> tuple[Tensor, Tensor]:
+    """(s, 5, s) from a window's line to the five blurred values about its cell i, and (s s, 13)
+    from a window to the blurred stencil about its middle.
+    """
     reach = 2 + kernel // 2
     size, weights = 2 * reach + 1, blur_weights(kernel)
     wide = torch.zeros(size, 5, 3 * size, dtype=torch.float64)
@@ -172,7 +179,17 @@ def _bands(kernel: int) -> Tensor:
         for row in range(5):
             first = size + cell + row - 2 - kernel // 2
             wide[cell, row, first : first + kernel] = weights
-    return wide[..., size:-size].contiguous()
+    bands = wide[..., size:-size].contiguous()
+    middle = bands[reach]
+    both = [torch.outer(middle[2 + y], middle[2 + x]).flatten() for x, y in STENCIL]
+    return bands, torch.stack(both, dim=-1)
+
+
+@cache
+def _differences() -> Tensor:
+    """(13, 5) from the stencil to gx, gy, dxx, dyy, dxy."""
+    rows = [[terms.get(cell, 0.0) for terms in DIFFERENCES] for cell in STENCIL]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _blurred(maps: Tensor, kernel: int) -> Tensor:
