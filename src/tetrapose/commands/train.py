@@ -152,7 +152,7 @@ def _train(config: Any) -> int:
 
 def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
     """Parts, crop sets, the validation set as it is scored, and the draws of each row."""
-    from tetrapose.commands.train_sets import training_sets
+    from tetrapose.commands.train_sets import training_sets, with_cache
     from tetrapose.data import open_set
     from tetrapose.data.crops import CropDataset
     from tetrapose.data.mix import onto
@@ -180,18 +180,19 @@ def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
     )
     shared = {"size": tuple(config.input_size), "padding": config.padding, "seed": config.seed}
 
-    def crops(pose_set: Any, changes: Any) -> CropDataset:
-        return CropDataset(
+    def crops(pose_set: Any, changes: Any, name: str) -> CropDataset:
+        dataset = CropDataset(
             pose_set,
             changes=[_make(one) for one in changes.all],
             target_changes=[_make(one) for one in changes.target],
             **shared,
         )
+        return with_cache(dataset, data.get("cache"), name)
 
     return (
         parts,
-        crops(train, config.train_augmentations),
-        crops(val, config.test_augmentations) if val is not None else None,
+        crops(train, config.train_augmentations, "train"),
+        crops(val, config.test_augmentations, "val") if val is not None else None,
         truth,
         draws,
     )

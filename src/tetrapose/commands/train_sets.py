@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from tetrapose.data.crops import CropDataset
     from tetrapose.structures import PoseSet
 
 
@@ -79,6 +80,18 @@ def _evened(
             file=sys.stderr,
         )
     return None if (draws == 1).all() else draws
+
+
+def with_cache(dataset: CropDataset, folder: str | None, name: str) -> CropDataset:
+    """The crops, with pictures out of the cache ``name`` in ``folder`` where one is given."""
+    if folder:
+        from tetrapose.data.cache import cached
+
+        dataset.pictures = cached(
+            dataset.pose_set, dataset.scales(), folder, name,
+            tell=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
+    return dataset
 
 
 def _tell(name: str, pose_set: PoseSet, share: float) -> None:

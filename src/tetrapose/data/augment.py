@@ -1,7 +1,9 @@
 """Random changes of the crop region: pure draws, one affine warp made of all of them.
 
 Each change is a frozen dataclass called as ``change(region, labels, rng) -> region``; the region is
-warped once, so pixels and points can never be moved differently.
+warped once, so pixels and points can never be moved differently. ``closest`` tells how far a change
+may zoom in: the smallest sizes (N, 2) to which regions of ``sizes`` (N, 2) around animals with
+``keypoints`` (N, K, 2) may come. Caches keep pictures as sharp as that.
 """
 
 from __future__ import annotations
@@ -60,6 +62,10 @@ class Jitter:
             rotation=region.rotation + turned,
         )
 
+    def closest(self, sizes: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+        """The smallest sizes."""
+        return sizes * self.scale[0]
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -70,6 +76,10 @@ class Mirror:
     def __call__(self, region: Region, labels: Labels, rng: np.random.Generator) -> Region:
         """The changed region."""
         return replace(region, mirror=region.mirror != (rng.random() < self.chance))
+
+    def closest(self, sizes: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+        """The sizes as they are."""
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -103,3 +113,17 @@ class HalfBody:
         height = float(tall) * self.padding
         center = (box[:2] + box[2:]) / 2
         return replace(region, center=center, size=np.array([height * aspect, height]))
+
+    def closest(self, sizes: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+        """The sizes around the smaller half, where a half may be drawn."""
+        known = np.isfinite(keypoints).all(-1)
+        front = np.isin(np.arange(len(skeleton)), skeleton.upper_indices())
+        aspect = sizes[:, 0] / sizes[:, 1]
+        height = sizes[:, 1]
+        for half in (known & front, known & ~front):
+            box = geometry.points_box(np.where(half[..., None], keypoints, np.nan))
+            wide, high = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]
+            tall = np.fmax(np.fmax(high, wide / aspect), 0.2 * sizes[:, 1]) * self.padding
+            drawn = (known.sum(1) > self.least) & (half.sum(1) >= 2) & (self.chance > 0)
+            height = np.where(drawn, np.minimum(height, tall), height)
+        return np.stack([height * aspect, height], axis=-1)

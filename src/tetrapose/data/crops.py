@@ -148,24 +148,18 @@ class CropDataset(Dataset):
         }
 
     def scales(self) -> np.ndarray:
-        """(M,) the share of each picture's resolution that its crops show at the strongest zoom.
+        """(M,) the share of each picture's resolution that its crops show at the closest.
 
-        1 where a change does not tell how far it may zoom in (``closest``), 0 for pictures without
-        an instance; over 1 for animals smaller than their crop.
+        1 at most; 0 for pictures without an instance. A change that does not tell how far it may
+        zoom in (see ``data.augment``) leaves pictures whole.
         """
+        sizes = self.sizes
+        for change in self.changes:
+            closest = getattr(change, "closest", None)
+            sizes = closest(sizes, self.keypoints, self.skeleton) if closest else 0 * sizes
         wanted = np.zeros(len(self.pose_set.files))
-        for row, image in enumerate(self.image_index):
-            labels = Labels(self.keypoints[row].astype(np.float64), self.skeleton)
-            side: float | None = float(self.sizes[row].max())
-            for change in self.changes:
-                closest = getattr(change, "closest", None)
-                if closest is None or side is None:
-                    side = None
-                    break
-                region = Region(self.centers[row], self.sizes[row] * (side / self.sizes[row].max()))
-                side = float(closest(region, labels).max())
-            scale = 1.0 if side is None else max(self.size) / side
-            wanted[image] = max(wanted[image], scale)
+        side = np.maximum(sizes.max(axis=1), max(self.size))
+        np.maximum.at(wanted, self.image_index, max(self.size) / side)
         return wanted
 
     def _weights(self, row: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from tetrapose.training.module import MEAN, STD, PoseModule
 
 # what may differ when a run goes on: where it reads and how it is shown, not what it learns
 PROTOCOL = "validation set, labelled boxes, flip test, DARK, averaged weights where they are kept"
-FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:")
+FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:", "  cache: null")
 
 
 def claim(folder: Path, config: str, *, overwrite: bool = False) -> None:
@@ -37,7 +37,9 @@ def claim(folder: Path, config: str, *, overwrite: bool = False) -> None:
 
 
 def _fixed(config: str) -> list[str]:
-    return [line for line in config.splitlines() if not line.startswith(FREE)]
+    """The lines that must stay; of a cache that there is one (its pixels differ), not where."""
+    lines = [line for line in config.splitlines() if not line.startswith(FREE)]
+    return ["  cache: kept" if line.startswith("  cache: ") else line for line in lines]
 
 
 def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[str, Any]) -> Path:
