@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tetrapose import geometry
@@ -36,6 +36,7 @@ def spread(seed: int, count: int) -> np.ndarray:
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 5, 16]))
+@settings(max_examples=20)
 def test_boxes_come_back(seed: int, count: int):
     boxes = spread(seed, count)
     kinds = torch.as_tensor(np.random.default_rng(seed).integers(0, len(GROUPS), count))
@@ -56,6 +57,7 @@ def test_forty_animals_come_back():
 
 
 @given(st.integers(0, 10**6))
+@settings(max_examples=15)
 def test_mirror_commutes_with_encoding(seed: int):
     boxes = spread(seed, 9)
     turned = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [SIZE - 1, 0, SIZE - 1, 0]

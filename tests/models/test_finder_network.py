@@ -1,0 +1,54 @@
+"""The finder's network: shapes, gradients, size, and the stages that it shares."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tetrapose.models.finder import PRIOR, finder
+from tetrapose.models.small import count_parameters, small
+
+TINY = {"channels": (8, 8, 16, 16), "blocks": (1, 1, 1, 1), "widths": (8, 8, 8)}
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96)])
+def test_a_map_a_level(size):
+    maps = finder(3, **TINY).eval()(torch.zeros(2, 3, *size))
+    assert [tuple(one.shape) for one in maps] == [
+        (2, 8, size[0] // stride, size[1] // stride) for stride in (8, 16, 32)
+    ]
+
+
+def test_every_weight_has_a_gradient():
+    torch.manual_seed(0)
+    model = finder(2, **TINY)
+    maps = model(torch.randn(2, 3, 64, 64))
+    sum(one.square().sum() for one in maps).backward()
+    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # branches that start at zero pass nothing back to what stands before them, for one step
+    assert all(".second.0" in name or ".first" in name for name in still), still
+
+
+def test_it_starts_by_seeing_nothing():
+    with torch.no_grad():
+        maps = finder(2, **TINY).eval()(torch.rand(1, 3, 64, 64))
+    for one in maps:
+        assert float(one[:, 0].sigmoid().max()) < 3 * PRIOR
+
+
+def test_it_ships_in_eight_megabytes():
+    assert 2 * count_parameters(finder(5)) < 7.8e6
+
+
+def test_sides_off_the_grid_are_refused():
+    with pytest.raises(ValueError, match="32"):
+        finder(1, **TINY)(torch.zeros(1, 3, 40, 64))
+    with pytest.raises(ValueError, match="4 channels"):
+        finder(1, channels=(8, 8), blocks=(1, 1), widths=(8, 8, 8))
+
+
+def test_stem_and_stages_are_those_of_the_pose_network():
+    pose, own = small(20).state_dict(), finder(5).state_dict()
+    shared = {n for n in own if n in pose and own[n].shape == pose[n].shape}
+    assert {name for name in own if name.startswith(("stem", "stages.0", "stages.1"))} <= shared
+    assert any(name.startswith("stages.2") for name in shared)
