@@ -488,5 +488,5 @@ def test_headers_read_by_hand_agree_with_pillow(tmp_path, mode):
     for options in ({}, {"progressive": True}, {"subsampling": 0} if mode == "RGB" else {}):
         path = tmp_path / "a.jpg"
         scene(37, 22).convert(mode).save(path, **options)
-        told = images._plain_jpeg(path.read_bytes())
+        told = images.plain_jpeg(path.read_bytes())
         assert told == (None if mode == "CMYK" else (37, 22))

@@ -53,7 +53,7 @@ def read_image(
     """
     with _told(path):
         data = _bytes(path)
-        full, orientation = _plain_jpeg(data), 1
+        full, orientation = plain_jpeg(data), 1
         pixels, step = None, 1
         if full is not None:
             size, step = full, _step(full, least, scale)
@@ -96,8 +96,13 @@ def _in_pack(path: str | Path) -> bool:
     return MEMBER.fullmatch(name) is not None and os.path.isfile(folder)
 
 
+def read_bytes(path: str | Path) -> bytes:
+    """What lies in a picture file, or in its part of a pack. Raises ImageError."""
+    with _told(path):
+        return _bytes(path)
+
+
 def _bytes(path: str | Path) -> bytes:
-    """What lies in a picture file, or in its part of a pack."""
     if not _in_pack(path):
         with open(_file(path), "rb") as file:
             return file.read()
@@ -111,7 +116,7 @@ def _bytes(path: str | Path) -> bytes:
     return data
 
 
-def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
+def plain_jpeg(data: bytes) -> tuple[int, int] | None:
     """Width and height of a JPEG that lies upright and is grey or colour; None where in doubt.
 
     Exif and XMP (APP1), which may turn it, and Adobe's own colours (APP14) are left to Pillow, as

@@ -4,6 +4,7 @@
   tetrapose datasets show animal_pose
   tetrapose datasets stats animal_pose:DIR --split val.txt
   tetrapose datasets convert akd_cats:DIR --to coco --out cats.json
+  tetrapose datasets pack animal_pose:DIR --out packed
   tetrapose datasets split akd_cats:DIR --folds 5 --seed 0 --out folds
   tetrapose datasets split animal_pose:DIR --recipe ratio --option shares=9:1 --out split.json
   tetrapose datasets stats animal_pose:DIR --split split.json:val
@@ -24,12 +25,12 @@ from tetrapose.commands.given import add_set, open_given, tell_problems
 if TYPE_CHECKING:
     from tetrapose.structures import PoseSet
 
-HELP = "list, describe, count, convert and split labelled sets, select from them"
+HELP = "list, describe, count, convert, pack and split labelled sets, select from them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    from tetrapose.commands import audit, convert, select, split
+    from tetrapose.commands import audit, convert, pack, select, split
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the formats that can be read")
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="count pictures, animals, points; list problems")
     add_set(stats)
     stats.add_argument("--json", metavar="FILE", help="write the figures and all problems")
-    modules = {"convert": convert, "split": split, "select": select, "audit": audit}
+    modules = {
+        "convert": convert, "pack": pack, "split": split, "select": select, "audit": audit
+    }  # fmt: skip
     for name, module in modules.items():
         module.add_arguments(actions.add_parser(name, help=module.HELP))
     for action in actions.choices.values():
@@ -52,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do the action."""
-    from tetrapose.commands import audit, convert, select, split
+    from tetrapose.commands import audit, convert, pack, select, split
 
     if args.action == "list":
         print(page() if args.markdown else _list())
@@ -61,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name)
     if args.action == "stats":
         return _stats(args)
-    modules = {"convert": convert, "split": split, "select": select, "audit": audit}
+    modules = {
+        "convert": convert, "pack": pack, "split": split, "select": select, "audit": audit
+    }  # fmt: skip
     return modules[args.action].run(args)
 
 

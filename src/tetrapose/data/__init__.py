@@ -44,6 +44,8 @@ def open_set(spec: str, *, split: Split | None = None, **options: Any) -> PoseSe
       read as plain values
     - ``deeplabcut:FOLDER`` a project; ``sleap:FILE.slp[:IMAGES]``; ``yolo:FOLDER`` with data.yaml
     - ``table:FILE.csv[:IMAGES]`` or ``.parquet``: a line for each keypoint
+    - ``packed:FOLDER`` what ``tetrapose datasets pack`` wrote; with several sets in it,
+      ``packed:FOLDER/NAME.json``
     - boxes without keypoints: ``coco_animals:FILE.json``, ``stanford_dogs:FOLDER``,
       ``tsinghua_dogs:FOLDER``, ``oxford_pet:FOLDER``
 
@@ -107,6 +109,7 @@ def options(name: str) -> tuple[str, ...]:
 def _module(name: str) -> ModuleType:
     names = available()
     if name not in names:
-        near = get_close_matches(name, names, n=1) or names
+        begun = [one for one in names if name and one.startswith(name)]
+        near = begun or get_close_matches(name, names, n=1) or names
         raise UserError(f"no data format {name!r}; there is {', '.join(near)}")
     return importlib.import_module(f"tetrapose.data.{name}")

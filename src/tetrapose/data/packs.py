@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,9 +82,17 @@ class Index:
 
 
 def write(
-    folder: Path, name: str, pictures: Iterable[Picture], *, encoding: str, more: Any = None
+    folder: Path,
+    name: str,
+    pictures: Iterable[Picture],
+    *,
+    encoding: str,
+    more: Callable[[], dict[str, Any]] = dict,
 ) -> Index:
-    """Write a pack and give its index. Raises UserError when it does not fit on the disk."""
+    """Write a pack and give its index, with what ``more`` gives once all pictures went by.
+
+    Raises UserError when it does not fit on the disk.
+    """
     part = folder / f".{name}.{os.getpid()}.part"
     rows: list[Picture] = []
     sums: list[int] = []
@@ -101,7 +109,7 @@ def write(
             os.fsync(file.fileno())
         marks = np.array([lengths, sums], dtype=np.int64)
         data = f"{name}-{_digest(marks.tobytes())[:16]}.pack"
-        index = _index(rows, marks, encoding=encoding, data=data, more=more or {})
+        index = _index(rows, marks, encoding=encoding, data=data, more=more())
         part.replace(folder / data)
         write_text(folder / f"{name}.json", index.to_text())
     except OSError as error:
