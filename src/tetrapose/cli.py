@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-COMMANDS = ("predict", "evaluate", "train", "datasets", "skeletons", "synth", "info")
+COMMANDS = ("predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "synth", "info")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,10 +23,12 @@ from tetrapose import geometry
 from tetrapose.codecs import Codec
 from tetrapose.codecs.peaks import DECODERS
 from tetrapose.errors import UserError
+from tetrapose.evaluation.calibration import Calibration
 from tetrapose.inference.ahead import map_ahead
 from tetrapose.inference.cutting import Cut, Cutter, Item, Picture, cut
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances, PoseSet, Problem
+from tetrapose.weights import calibration as calibrations
 from tetrapose.weights import card as weights
 
 DEPTH = 8  # pictures read ahead
@@ -78,7 +80,8 @@ class Predictor:
     """A network with all that its input and output mean; remembers nothing between calls.
 
     ``mean`` and ``std`` are of RGB in 0..1. With ``flip`` each crop is looked at mirrored as well
-    and the two outputs are averaged. ``batch_size`` counts crops.
+    and the two outputs are averaged. ``batch_size`` counts crops. With a ``calibration`` a score is
+    the share of points of that kind that are right; without, it is what the codec makes of the map.
     """
 
     model: nn.Module
@@ -91,6 +94,7 @@ class Predictor:
     batch_size: int = 16
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     card: dict[str, Any] = field(default_factory=dict, repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -104,6 +108,7 @@ class Predictor:
             "padding": self.padding,
             "flip_test": self.flip,
             "codec": self.codec.to_dict(),
+            "scores": calibrations.MEANS if self.calibration else "as the codec gives them",
             "weights_sha256": self.card.get("sha256"),
         }
 
@@ -207,7 +212,10 @@ class Predictor:
         x = (x / 255 - mean[:, None, None]) / std[:, None, None]
         output = self._both_ways(x) if self.flip else self.model(x)
         keypoints, scores = self.codec.decode(output)
-        return keypoints.double().cpu().numpy(), scores.clamp(0, 1).double().cpu().numpy()
+        shares = scores.clamp(0, 1).double().cpu().numpy()
+        if self.calibration is not None:
+            shares = self.calibration(shares)
+        return keypoints.double().cpu().numpy(), shares
 
     def _both_ways(self, x: Tensor) -> Tensor:
         """Output averaged over the crops and their mirror images, in one pass."""
@@ -224,11 +232,13 @@ def load(
     batch_size: int = 16,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    calibrated: bool = True,
 ) -> Predictor:
     """A predictor for a shipped model's name, a weights file, or a model that is loaded already.
 
     ``decoder`` replaces the codec's own (argmax, shift or dark). ``device`` is the first GPU where
-    there is one, else the CPU; ``threads`` bounds the whole process's torch threads.
+    there is one, else the CPU; ``threads`` bounds the whole process's torch threads. ``calibrated``
+    scores are given where the model's card holds their calibration.
     """
     where = _device(device)
     if threads is not None:
@@ -254,6 +264,7 @@ def load(
         batch_size=batch_size,
         device=where,
         card=loaded.card,
+        calibration=calibrations.of(loaded, flip=flip) if calibrated else None,
     )
 
 
