@@ -96,14 +96,21 @@ def _data(dataset: dict[str, Any]) -> dict[str, Any]:
     """What was trained on, by name and without the paths of one machine."""
     train = dataset["train"]
     if isinstance(train, str):
-        return {"data": train.partition(":")[0], "split": dataset.get("train_split")}
+        return {"data": train.partition(":")[0], "split": _named(dataset.get("train_split"))}
     used = {name: one for name, one in train.items() if one}
     return {
         "data": {name: one["set"].partition(":")[0] for name, one in used.items()},
-        "split": {name: one.get("split") for name, one in used.items()},
+        "split": {name: _named(one.get("split")) for name, one in used.items()},
         "share": {name: one.get("share", 1.0) for name, one in used.items()},
         "near": dataset.get("near"),
     }
+
+
+def _named(split: Any) -> Any:
+    """A split's file names without the folders they lie in."""
+    if isinstance(split, list):
+        return [_named(one) for one in split]
+    return split if split is None else str(split).replace("\\", "/").rpartition("/")[2]
 
 
 def _callbacks(trainer: Any) -> list[Any]:
