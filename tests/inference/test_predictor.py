@@ -311,7 +311,10 @@ def test_a_crop_is_the_one_that_training_saw(tmp_path, kind):
     )  # fmt: skip
     sample = CropDataset(pose_set, size=(96, 64), padding=1.25)[0, 0]
     taken = cut(Item(tmp_path / f"x.{kind}", box), Cutter((96, 64), 1.25))
-    np.testing.assert_array_equal(taken.crops[0], sample["image"].transpose(1, 2, 0))
+    # a JPEG read at part of its size is fitted to its exact size here, where results tell it; the
+    # training crop is warped from what the decoder gives, without that step
+    apart = np.abs(taken.crops[0].astype(int) - sample["image"].transpose(1, 2, 0))
+    assert apart.max() <= (0 if kind == "png" else 2)
     moved = geometry.transform_points(taken.matrices[0], points[0])
     np.testing.assert_allclose(moved, sample["keypoints"], atol=1e-4)
 
