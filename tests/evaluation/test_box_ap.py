@@ -48,7 +48,8 @@ def theirs(truth: BoxTruth, found: BoxDetections, *, pooled: bool) -> list[float
         return [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()]
 
     images = sorted({*truth.image.tolist(), *found.image.tolist()})
-    kinds = sorted({*truth.category.tolist()})
+    # without categories COCO still leaves out detections of those that it has no name for
+    kinds = sorted({*truth.category.tolist(), *(found.category.tolist() if pooled else ())})
     coco, ours = COCO(), COCO()
     coco.dataset = {
         "images": [{"id": i + 1} for i in images],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tetrapose.inference.finder import Finder
+    import numpy as np
+
+    from tetrapose.inference.cutting import Picture
+    from tetrapose.inference.finder import Finder, Seen
+    from tetrapose.structures import Instances, Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,3 +66,46 @@ def make(args: argparse.Namespace) -> Finder | None:
         return None
     name = args.finder or "finder"
     return load_finder(name, least=args.least_score, tiles=args.tiles, device=args.device)
+
+
+class Spotter:
+    """A finder, or none, and what it saw in pictures whose prediction is still on its way."""
+
+    def __init__(self, finder: Finder | None) -> None:
+        self.finder = finder
+        self.count = 0  # of pictures and frames without an animal
+        self._seen: dict[Any, Seen] = {}
+
+    @property
+    def protocol(self) -> dict[str, Any] | None:
+        """The finder's, None without one."""
+        return None if self.finder is None else self.finder.protocol
+
+    def boxes(self, image: Picture, key: Any) -> np.ndarray | None:
+        """What the finder sees; None without one, and where cutting will tell what is wrong."""
+        from tetrapose.errors import UserError
+
+        if self.finder is None:
+            return None
+        try:
+            self._seen[key] = self.finder.find(image)
+        except UserError:
+            return None
+        return self._seen[key].bboxes
+
+    def empty(self, key: Any, where: str) -> list[Problem]:
+        """A note where no animal was seen, which is counted."""
+        from tetrapose.structures import Problem
+
+        if key not in self._seen or len(self._seen[key]):
+            return []
+        self.count += 1
+        fix = "nothing drawn; a lower --least-score or more --tiles may find some"
+        return [Problem(where, "no animal found", fix, left_out=False)]
+
+    def scored(self, key: Any, instances: Instances) -> tuple[Instances, dict[str, Any]]:
+        """The instances with their boxes' scores, and the groups that entries name."""
+        seen = self._seen.pop(key, None)
+        if seen is None:
+            return instances, {}
+        return replace(instances, bbox_scores=seen.scores), {"groups": seen.groups}

@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tetrapose.inference.boxes import BoxFile
-    from tetrapose.inference.cutting import Item, Picture
-    from tetrapose.inference.finder import Finder, Seen
+    from tetrapose.inference.cutting import Item
     from tetrapose.inference.predictor import Prediction, Predictor
     from tetrapose.inference.results import ResultWriter
     from tetrapose.inference.sources import Source
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         overlays=overlays,
         predictor=predictor,
         boxes=boxes,
-        finder=finder,
+        spotter=finding.Spotter(finder),
         writer=ResultWriter(out, predictor.skeleton, csv=args.csv),
         problems=problems + list(boxes.problems if boxes else ()),
     )
@@ -150,11 +149,9 @@ class _Job:
     overlays: list[Path]
     predictor: Predictor
     boxes: BoxFile | None
-    finder: Finder | None
+    spotter: finding.Spotter
     writer: ResultWriter
     problems: list[Problem]
-    seen: dict[Any, Seen] = field(default_factory=dict)
-    empty: int = 0
     pictures: int = 0
     videos: int = 0
     frames: int = 0
@@ -191,8 +188,8 @@ class _Job:
         if self.frames:
             done += f"{' and ' if done else ''}{self.frames} frames of {self.videos} videos"
         rate = (self.pictures + self.frames) / max(self.seconds, 1e-9)
-        if self.empty:
-            done += f" ({self.empty} without an animal)"
+        if self.spotter.count:
+            done += f" ({self.spotter.count} without an animal)"
         print(
             f"{done}, {self.writer.count} animals in {self.seconds:.1f} s ({rate:.1f} pictures/s)"
         )
@@ -213,7 +210,7 @@ class _Job:
             for number in numbers:
                 path = self.sources[number].path
                 if self.boxes is None:
-                    yield Item(path, self._found(path, number), key=number)
+                    yield Item(path, self.spotter.boxes(path, number), key=number)
                     continue
                 found = self.boxes.find(path)
                 if found is None:
@@ -226,7 +223,7 @@ class _Job:
         for prediction in self.predictor.stream(items(), preview=side):
             number: int = prediction.key
             self.problems += prediction.problems
-            self._note_empty(str(self.sources[number].path), self.seen.get(number))
+            self.problems += self.spotter.empty(number, str(self.sources[number].path))
             kinds, image_id = categories.pop(number, (None, None))
             if not prediction.readable:
                 continue
@@ -259,7 +256,7 @@ class _Job:
                 for prediction in self.predictor.stream(items, preview=side):
                     key: _FrameKey = prediction.key
                     self.problems += prediction.problems
-                    self.empty += key in self.seen and not len(self.seen[key])
+                    self.spotter.empty(key, "")  # counted: a note a frame would be too many
                     self._add(
                         prediction,
                         file_name=source.name,
@@ -285,29 +282,8 @@ class _Job:
         for frame in read_frames(source.path, tally):
             found = self.boxes.find(source.path, frame=frame.index) if self.boxes else None
             key = _FrameKey(str(source.path), frame.index, frame.time)
-            bboxes = self._found(frame.pixels, key) if found is None else found.bboxes
+            bboxes = self.spotter.boxes(frame.pixels, key) if found is None else found.bboxes
             yield Item(frame.pixels, bboxes, key=key)
-
-    def _found(self, image: Picture, key: Any) -> np.ndarray | None:
-        """What the finder sees; None without one, and where cutting will tell what is wrong."""
-        from tetrapose.errors import UserError
-
-        if self.finder is None:
-            return None
-        try:
-            self.seen[key] = self.finder.find(image)
-        except UserError:
-            return None
-        return self.seen[key].bboxes
-
-    def _note_empty(self, where: str, seen: Seen | None) -> None:
-        from tetrapose.structures import Problem
-
-        if seen is None or len(seen):
-            return
-        self.empty += 1
-        fix = "nothing drawn; a lower --least-score or more --tiles may find some"
-        self.problems.append(Problem(where, "no animal found", fix, left_out=False))
 
     def _judge(self, source: Source, tally: Any) -> None:
         """Note what a video promised and did not hold."""
@@ -339,11 +315,8 @@ class _Job:
     def _add(self, prediction: Prediction, **entry: Any) -> None:
         from tetrapose.inference.results import to_entries
 
-        instances, seen = prediction.instances, self.seen.pop(prediction.key, None)
-        if seen is not None:
-            instances = replace(instances, bbox_scores=seen.scores)
-            entry["groups"] = seen.groups
-        self.writer.add(to_entries(instances, **entry))
+        instances, more = self.spotter.scored(prediction.key, prediction.instances)
+        self.writer.add(to_entries(instances, **entry, **more))
 
     def _drawn(self, prediction: Prediction) -> np.ndarray:
         from tetrapose.render import draw
@@ -355,7 +328,7 @@ class _Job:
             self.predictor.skeleton,
             threshold=self.args.threshold,
             style=self.args.style,
-            boxes=self.boxes is not None or self.finder is not None,
+            boxes=self.boxes is not None or self.spotter.finder is not None,
         )
 
     def _meta(self) -> dict[str, Any]:
@@ -369,7 +342,7 @@ class _Job:
             "model": self.args.model,
             "protocol": {
                 **self.predictor.protocol,
-                "boxes": self.args.boxes if self.finder is None else self.finder.protocol,
+                "boxes": self.spotter.protocol or self.args.boxes,
             },
             "overlays": None if self.args.no_overlays else load_style(self.args.style).label,
             "threshold": self.args.threshold,
