@@ -46,7 +46,10 @@ def test_the_installed_command_tells_its_version():
 def test_help_names_every_command(capsys):
     assert leaves(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"\n    {name} " in text for name in cli.COMMANDS)
+    listed = {
+        line.split()[0] for line in text.splitlines() if line[:4].isspace() and line[4:5].strip()
+    }
+    assert set(cli.COMMANDS) <= listed
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
