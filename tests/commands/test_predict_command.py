@@ -64,6 +64,8 @@ def predict(model, tmp_path, capsys):
 
     def call(*paths, out=tmp_path / "out", options=()):
         words = [str(path) for path in paths]
+        if "--boxes" not in options:
+            options = [*options, "--boxes", "whole"]
         status = cli.main(
             ["predict", *words, "--out", str(out), "--model", str(model), *map(str, options)]
         )
@@ -94,7 +96,7 @@ def test_bad_files_are_listed_and_the_good_ones_done(model, folder, tmp_path):
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-m", "tetrapose", "predict", str(folder), "nowhere.jpg",
-         "--out", str(out), "--model", str(model), "--csv"],
+         "--out", str(out), "--model", str(model), "--csv", "--boxes", "whole"],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -233,7 +235,7 @@ def test_nothing_done_is_status_two_and_leaves_no_results(predict, tmp_path):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--boxes", "auto"], "no animal finder ships yet"),
+        (["--boxes", "auto", "--finder", "none.safetensors"], "none.safetensors: no such file"),
         (["--boxes", "none.json"], "none.json: no such file"),
         (["--threshold", "1.5"], "0..1"),
         (["--batch", "0"], "--batch must be 1 or more"),

@@ -12,12 +12,18 @@ import pytest
 import torch
 from torch import nn
 
+from tetrapose import skeletons
 from tetrapose.cli import main
+from tetrapose.codecs import Heatmap
 from tetrapose.codecs.boxes import Boxes
 from tetrapose.errors import UserError
 from tetrapose.inference import finder as finders
 from tetrapose.inference.finder import NetworkFinder, Seen, grid, load_finder, merged
+from tetrapose.inference.found import find_in_set, predict_found, score_boxes
+from tetrapose.inference.predictor import Predictor
 from tetrapose.models.finder import finder as build
+from tetrapose.models.small import small
+from tetrapose.structures import PoseSet
 from tetrapose.weights import finder as weights
 
 SIDE = 128
@@ -242,6 +248,42 @@ def test_wrong_use_of_predict(tmp_path, capsys, more, words):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 60, 3), 90, np.uint8))
     assert main(["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *more]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_set_is_found_and_scored(tmp_path):
+    """Exact boxes give AP 1; poses come in their boxes, each beside its labelled animal."""
+    skeleton = skeletons.load("ap10k")
+    k = len(skeleton)
+    boxes = [[(20, 30, 90, 100), (130, 40, 190, 120)], [(40, 30, 100, 110)], []]
+    for i, some in enumerate(boxes):
+        picture = painted((220, 160), some, ("cat", "dog")[: len(some)])
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture[..., ::-1])
+    rows = np.float32([box for some in boxes for box in some]) - 0.5
+    pose_set = PoseSet(
+        skeleton=skeleton, root=tmp_path, source="x", licence="", files=("0.png", "1.png", "2.png"),
+        image_ids=np.arange(3), sizes=np.full((3, 2), (220, 160)), groups=np.arange(3),
+        image_index=np.array([0, 0, 1]), keypoints=np.full((3, k, 2), 50.0),
+        visibility=np.full((3, k), 2, np.uint8), bboxes=rows, areas=np.full(3, 4000.0),
+        species=np.array([1, 0, 1]), species_names=("dog", "cat"), crowd=np.zeros(3, bool),
+        annotation_ids=np.arange(3),
+    )  # fmt: skip
+    seen = find_in_set(seer(tiles=1), pose_set)
+    figures = score_boxes(seen, pose_set)
+    assert (figures["AP50"], figures["AP50_cat"], figures["AP50_dog"]) == pytest.approx((1, 1, 1))
+    network = small(k, channels=(8, 8, 8, 8), blocks=(1, 1, 1, 1), neck=8).eval()
+    codec = Heatmap(k, input_size=(64, 64))
+    predictor = Predictor(network, codec, skeleton, (0.5,) * 3, (0.2,) * 3, flip=False)
+    made = predict_found(predictor, seen, pose_set)
+    assert made.keypoints.shape == (3, k, 2)
+    assert sorted(made.instance.tolist()) == [0, 1, 2]
+    assert made.species.tolist() == pose_set.species[made.instance].tolist()
+    assert made.image.tolist() == pose_set.image_index[made.instance].tolist()
+    (tmp_path / "1.png").write_bytes(b"")
+    seen = find_in_set(seer(tiles=1), pose_set)
+    assert seen.seen[1] is None
+    assert "1.png" in str(seen.problems[0])
+    assert len(predict_found(predictor, seen, pose_set).keypoints) == 2
+    assert score_boxes(seen, pose_set)["AR100"] < 1
 
 
 def tiny_detector(kind: str, folder: Path) -> Path:
