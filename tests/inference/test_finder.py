@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from tetrapose import skeletons
 from tetrapose.cli import main
 from tetrapose.codecs import Heatmap
 from tetrapose.codecs.boxes import Boxes
+from tetrapose.commands import finding
 from tetrapose.errors import UserError
 from tetrapose.inference import finder as finders
 from tetrapose.inference.finder import NetworkFinder, Seen, grid, load_finder, merged
@@ -332,3 +334,19 @@ def test_weights_that_are_not_here_are_told_where_to_put(monkeypatch, tmp_path):
         load_finder("rtdetr")
     assert "\n" not in str(caught.value)
     assert "hf download" in str(caught.value) or "tetrapose[detectors]" in str(caught.value)
+
+
+@pytest.mark.parametrize("ships, boxes", [(True, "auto"), (False, "whole")])
+def test_the_finder_is_asked_where_one_ships(monkeypatch, ships, boxes):
+    monkeypatch.setattr(finding, "_ships", lambda: ships)
+    args = argparse.Namespace(boxes=None, finder=None, tiles=None, least_score=None)
+    finding.settle(args)
+    assert args.boxes == boxes
+
+
+@pytest.mark.skipif(weights.shipped() is None, reason="no finder ships yet")
+def test_the_finder_that_ships_is_whole_and_small():
+    path = weights.shipped()
+    assert path.stat().st_size <= 8_000_000
+    assert weights.load("finder").card["scores"]
+    assert len(load_finder().find(np.zeros((90, 120, 3), np.uint8))) == 0
