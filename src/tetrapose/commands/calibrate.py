@@ -13,12 +13,15 @@ that the model and a set share exactly count, near ones do not. Without --store 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tetrapose.evaluation.calibration import Judged
     from tetrapose.inference.predictor import Predictor
-    from tetrapose.structures import PoseSet
+    from tetrapose.structures import PoseSet, Problem
 
 HELP = "fit how far a model's scores can be trusted"
 
@@ -37,72 +40,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cpu or cuda; the first GPU where there is one")
 
 
+@dataclass
+class _Fitted:
+    """What was found of one way of looking: the map, figures before and after, what was unread."""
+
+    map: dict[str, Any]
+    before: Judged
+    after: Judged
+    problems: list[tuple[Problem, ...]]
+
+
 def run(args: argparse.Namespace) -> int:
     """Predict, fit, tell, write."""
     from dataclasses import replace
     from pathlib import Path
 
-    from tetrapose.data import open_set, parse_spec
+    from tetrapose.commands.given import tell_problems
+    from tetrapose.data import open_set
     from tetrapose.data.reading import write_text
-    from tetrapose.errors import UserError
-    from tetrapose.evaluation import calibration
     from tetrapose.inference.predictor import load
+    from tetrapose.reports.calibration import calibration_page
     from tetrapose.weights import calibration as stored
 
     sets = [open_set(spec) for spec in args.data]
     predictor = load(args.model, batch_size=args.batch, device=args.device, calibrated=False)
-    names, partners = predictor.skeleton.names, predictor.skeleton.flip_indices
-    maps: dict[str, Any] = {}
-    errors: dict[str, Any] = {}
-    pages: dict[str, tuple[Judged, Judged]] = {}
+    names = predictor.skeleton.names
+    ways: dict[str, _Fitted] = {}
     for kind, flip in (("flip", True), ("single", False)):
-        looking = replace(predictor, flip=flip)
-        judged = calibration.joined([_judged(looking, one) for one in sets])
-        try:
-            after = calibration.held_out(judged, partners)
-            maps[kind] = calibration.fit(judged, partners).to_dict()
-        except ValueError as error:
-            raise UserError(f"{', '.join(args.data)}: {error}") from None
-        pages[kind] = judged, after
-        before_figures = calibration.figures(judged, names)
-        after_figures = calibration.figures(after, names)
-        errors[kind] = {
-            "ece_before": _round(before_figures["ece"]),
-            "ece_after": _round(after_figures["ece"]),
-            "brier_before": _round(before_figures["brier"]),
-            "brier_after": _round(after_figures["brier"]),
-        }
-        print(_text(kind, before_figures, after_figures))
-    judged = pages["flip"][0]
+        ways[kind] = _fit(replace(predictor, flip=flip), sets, ", ".join(args.data))
+        print(_text(ways[kind], names, flip=flip))
+    judged = ways["flip"].before
+    told = [(one.source, _split(spec)) for spec, one in zip(args.data, sets, strict=True)]
     made = {
         "means": stored.MEANS,
-        "maps": maps,
+        "maps": {kind: way.map for kind, way in ways.items()},
         "fitted_on": {
-            "sets": [
-                {
-                    "source": one.source,
-                    "split": [Path(f).name for f in parse_spec(spec)[2].get("split", ())],
-                }
-                for spec, one in zip(args.data, sets, strict=True)
-            ],
+            "sets": [{"source": source, "split": split} for source, split in told],
             "animals": int(judged.counted.any(axis=1).sum()),
             "points": int(judged.counted.sum()),
         },
-        "held_out": errors,
+        "held_out": {kind: _errors(way, names) for kind, way in ways.items()},
     }
     if args.html:
-        page = _page(args, pages["flip"], names)
+        words = ", ".join(" ".join([source, *split]) for source, split in told)
+        page = calibration_page(
+            judged, ways["flip"].after, names, title=f"Scores of {args.model} on {words}",
+            lead="With the mirror image. Calibrated scores are of animals whose pictures the map"
+            " was not fitted on.",
+        )  # fmt: skip
         write_text(Path(args.html), page)
         print(f"written: {args.html}")
     if args.store:
         print(f"written: {stored.store(args.model, made)}")
     else:
         print("nothing is changed; --store puts this on the model's card")
-    return 0
+    left_out = sum(
+        tell_problems(replace(one, problems=one.problems + found))
+        for one, found in zip(sets, ways["flip"].problems, strict=True)
+    )
+    return 1 if left_out else 0
 
 
-def _judged(predictor: Predictor, pose_set: PoseSet) -> Judged:
-    """The set's labels carried to the model's points, and how its own predictions fared there."""
+def _fit(predictor: Predictor, sets: Sequence[PoseSet], where: str) -> _Fitted:
+    from tetrapose.errors import UserError
+    from tetrapose.evaluation import calibration
+
+    parts = [_judged(predictor, one) for one in sets]
+    judged = calibration.joined([part for part, _ in parts])
+    partners = predictor.skeleton.flip_indices
+    try:
+        after = calibration.held_out(judged, partners)
+        made = calibration.fit(judged, partners)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return _Fitted(made.to_dict(), judged, after, [found for _, found in parts])
+
+
+def _errors(way: _Fitted, names: Sequence[str]) -> dict[str, float]:
+    from tetrapose.evaluation import calibration
+
+    return {
+        f"{key}_{when}": round(calibration.figures(judged, names)[key], 4)
+        for key in ("ece", "brier")
+        for when, judged in (("before", way.before), ("after", way.after))
+    }
+
+
+def _judged(predictor: Predictor, pose_set: PoseSet) -> tuple[Judged, tuple[Problem, ...]]:
+    """How the model's points fared beside a set's labels, carried to them, and what was unread."""
     from dataclasses import replace
 
     import numpy as np
@@ -126,40 +151,36 @@ def _judged(predictor: Predictor, pose_set: PoseSet) -> Judged:
         weights=None,
     )
     outcome = predictor.predict_set(own)
-    return calibration.judge(own, in_given_boxes(own, outcome.keypoints, outcome.scores))
+    made = in_given_boxes(own, outcome.keypoints, outcome.scores)
+    return calibration.judge(own, made), outcome.problems
 
 
-def _page(args: argparse.Namespace, pair: tuple[Judged, Judged], names: tuple[str, ...]) -> str:
-    from tetrapose.reports.calibration import calibration_page
+def _split(spec: str) -> list[str]:
+    """The names of a spec's split files, without their folders."""
+    from pathlib import Path
 
-    return calibration_page(
-        *pair, names, title=f"Scores of {args.model} on {', '.join(args.data)}",
-        lead="Calibrated scores are of animals whose pictures the map was not fitted on; with flip"
-        " test.",
-    )  # fmt: skip
+    from tetrapose.data import parse_spec
+
+    return [Path(file).name for file in parse_spec(spec)[2].get("split", ())]
 
 
-def _text(kind: str, before: dict[str, Any], after: dict[str, Any]) -> str:
-    looked = "with the mirror image" if kind == "flip" else "without the mirror image"
+def _text(way: _Fitted, names: Sequence[str], *, flip: bool) -> str:
+    from tetrapose.evaluation import calibration
+
+    before, after = (calibration.figures(judged, names) for judged in (way.before, way.after))
     lines = [
-        f"{looked}: {before['count']:,} points, {before['share']:.3f} right,"
-        f" mean score {before['mean_score']:.3f}",
+        f"{'with' if flip else 'without'} the mirror image: {before['count']:,} points,"
+        f" {before['share']:.3f} right, mean score {before['mean_score']:.3f}",
         f"  expected calibration error {before['ece']:.4f} -> {after['ece']:.4f} (held out)",
         f"  Brier score                {before['brier']:.4f} -> {after['brier']:.4f} (held out)",
     ]
-    if kind == "flip":
-        lines.append(
-            f"  {'keypoint':24}{'points':>8}{'right':>8}{'score':>8}{'error':>8}{'after':>8}"
-        )
-        for name, old in before["per_keypoint"].items():
-            new = after["per_keypoint"][name]
-            if old["count"]:
-                lines.append(
-                    f"  {name:24}{old['count']:8,}{old['share']:8.3f}{old['mean_score']:8.3f}"
-                    f"{old['ece']:8.3f}{new['ece']:8.3f}"
-                )
+    if flip:
+        header = ("points", "right", "score", "error", "after")
+        lines.append(f"  {'keypoint':24}" + "".join(f"{word:>8}" for word in header))
+        lines += [
+            f"  {name:24}{old['count']:8,}{old['share']:8.3f}{old['mean_score']:8.3f}"
+            f"{old['ece']:8.3f}{after['per_keypoint'][name]['ece']:8.3f}"
+            for name, old in before["per_keypoint"].items()
+            if old["count"]
+        ]
     return "\n".join(lines)
-
-
-def _round(value: float) -> float:
-    return round(value, 4)

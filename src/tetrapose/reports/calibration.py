@@ -25,9 +25,8 @@ def reliability_section(truth: PoseSet, predictions: Predictions) -> str:
     judged = calibration.judge(truth, predictions)
     if not judged.counted.any():
         return ""
-    error = calibration.reliability(judged).expected_error
     return page.section(
-        f"Can a point's score be trusted? Expected calibration error {error:.3f}",
+        "Can a point's score be trusted?",
         reliability_plot({"score": judged}),
         note=NOTE,
     )

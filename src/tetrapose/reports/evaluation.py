@@ -13,6 +13,7 @@ from tetrapose.evaluation.predictions import Predictions, pairs_of
 from tetrapose.evaluation.protocols import Protocol, protocol
 from tetrapose.evaluation.score import instance_oks
 from tetrapose.reports import page
+from tetrapose.reports.calibration import reliability_section
 from tetrapose.reports.crops import crop_with_points
 from tetrapose.structures import PoseSet, Problem
 
@@ -57,7 +58,10 @@ def set_parts(
     return (
         page.headline_figures(_headline(result)),
         *side_by_side_tables(result.get("protocols", {})),
-        page.plots(*_plots(result, pck.tables(pairs), predictions, likeness)),
+        page.plots(
+            *_plots(result, pck.tables(pairs), predictions, likeness),
+            reliability_section(truth, predictions),
+        ),
         *_galleries(truth, predictions, likeness),
         _keypoint_table(result),
         _species_table(result),
