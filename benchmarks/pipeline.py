@@ -1,7 +1,7 @@
 """What a training picture costs, step by step, beside bare decoding, and beside MMPose's pipeline.
 
-    python benchmarks/pipeline.py --root DIR/animal_pose
-    python benchmarks/pipeline.py --root DIR/animal_pose --peer VENV
+    python benchmarks/pipeline.py --data animal_pose:DIR,split=train.txt
+    python benchmarks/pipeline.py --data akd_cats:DIR --count 128 --peer VENV
 
 Processor time per picture on one core (other work on the machine does not count) and time by the
 clock, the best of several rounds over the same pictures, all kinds of work taking turns. The steps
@@ -40,7 +40,7 @@ PEER = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, help="a folder in Animal-Pose's layout")
+    parser.add_argument("--data", metavar="NAME:DIR", help="a labelled set")
     parser.add_argument("--count", type=int, default=320, help="animals (320)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", type=Path, metavar="VENV")
@@ -49,12 +49,12 @@ def main() -> None:
     if args.as_peer:
         serve(peer_work(json.loads(args.as_peer.read_text())))
         return
-    if not args.root:
-        parser.error("--root is due")
+    if not args.data:
+        parser.error("--data is due")
     with tempfile.TemporaryDirectory() as folder:
-        work = own_work(args.root, args.count, Path(folder))
+        work = own_work(args.data, args.count, Path(folder))
         if args.peer:
-            work["MMPose: to crop and heatmap"] = Peer(args.peer, args.root, args.count, folder)
+            work["MMPose: to crop and heatmap"] = Peer(args.peer, args.data, args.count, folder)
         report(measured(work, args.rounds), args.count)
 
 
@@ -85,17 +85,17 @@ def report(best: dict[str, tuple[float, float]], count: int) -> None:
         )
 
 
-def chosen(root: Path, count: int) -> Any:
-    """Animals of the training part, spread over it."""
+def chosen(data: str, count: int) -> Any:
+    """Animals of the set, spread over it."""
     import numpy as np
 
     from tetrapose.data import open_set
 
-    pose_set = open_set(f"animal_pose:{root}", split=root / "train.txt")
+    pose_set = open_set(data)
     return pose_set.select_instances(np.linspace(0, len(pose_set) - 1, count).astype(int))
 
 
-def own_work(root: Path, count: int, folder: Path) -> dict[str, Callable[[], Any]]:
+def own_work(data: str, count: int, folder: Path) -> dict[str, Callable[[], Any]]:
     import cv2
     import numpy as np
     import torch
@@ -109,8 +109,8 @@ def own_work(root: Path, count: int, folder: Path) -> dict[str, Callable[[], Any
     keep_freed_memory()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    pose_set = chosen(root, count)
-    data = [
+    pose_set = chosen(data, count)
+    files_read = [
         np.frombuffer(pose_set.path(int(i)).read_bytes(), np.uint8) for i in pose_set.image_index
     ]
     changes = (HalfBody(), Jitter(), Mirror())
@@ -122,7 +122,7 @@ def own_work(root: Path, count: int, folder: Path) -> dict[str, Callable[[], Any
     rows = range(len(pose_set))
 
     def decode(flag: int) -> list[Any]:
-        return [cv2.imdecode(one, flag) for one in data]
+        return [cv2.imdecode(one, flag) for one in files_read]
 
     def batches(dataset: CropDataset) -> list[Any]:
         return [
@@ -187,7 +187,7 @@ def on_device(keypoints: int) -> tuple[Callable[[Any, int], None], Callable[[Any
 class Peer:
     """MMPose in its own environment, a round at a time, in turn with ours."""
 
-    def __init__(self, venv: Path, root: Path, count: int, folder: str) -> None:
+    def __init__(self, venv: Path, data: str, count: int, folder: str) -> None:
         python = venv / "bin" / "python"
         if not (venv / "ready").exists():
             print(f"making {venv}", file=sys.stderr)
@@ -195,7 +195,7 @@ class Peer:
             for packages in PEER:
                 subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
             (venv / "ready").touch()
-        pose_set = chosen(root, count)
+        pose_set = chosen(data, count)
         facts = {
             "animals": [
                 {"path": str(pose_set.path(int(i))), "box": box.tolist(), "points": points,
