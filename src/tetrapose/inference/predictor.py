@@ -7,6 +7,7 @@ print(animals.keypoints, animals.scores)
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,12 +27,14 @@ from tetrapose.errors import UserError
 from tetrapose.evaluation.calibration import Calibration
 from tetrapose.inference.ahead import map_ahead
 from tetrapose.inference.cutting import Cut, Cutter, Item, Picture, cut
+from tetrapose.inference.fusing import fuse
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances, PoseSet, Problem
 from tetrapose.weights import calibration as calibrations
 from tetrapose.weights import card as weights
 
 DEPTH = 8  # pictures read ahead
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Predictor:
             "input_size": list(self.codec.input_size),
             "padding": self.padding,
             "flip_test": self.flip,
+            "precision": str(self._precision).removeprefix("torch."),
             "codec": self.codec.to_dict(),
             "scores": calibrations.MEANS if self.calibration else "as the codec gives them",
             "weights_sha256": self.card.get("sha256"),
@@ -197,10 +201,11 @@ class Predictor:
             return
         crops = np.stack([picture.cut.crops[place] for picture, place in batch])
         keypoints, scores = self._run(crops)
+        matrices = np.stack([picture.cut.matrices[place] for picture, place in batch])
+        keypoints = geometry.transform_points(geometry.invert(matrices), keypoints)
         for (picture, place), points, values in zip(batch, keypoints, scores, strict=True):
-            back = geometry.invert(picture.cut.matrices[place])
             row = picture.cut.rows[place]
-            picture.keypoints[row] = geometry.transform_points(back, points)
+            picture.keypoints[row] = points
             picture.scores[row] = values
             picture.missing -= 1
 
@@ -210,16 +215,22 @@ class Predictor:
         x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
         mean, std = x.new_tensor(self.mean), x.new_tensor(self.std)
         x = (x / 255 - mean[:, None, None]) / std[:, None, None]
-        output = self._both_ways(x) if self.flip else self.model(x)
+        x = x.to(self._precision)
+        output = (self._both_ways(x) if self.flip else self.model(x)).float()
         keypoints, scores = self.codec.decode(output)
         shares = scores.clamp(0, 1).double().cpu().numpy()
         if self.calibration is not None:
             shares = self.calibration(shares)
         return keypoints.double().cpu().numpy(), shares
 
+    @property
+    def _precision(self) -> torch.dtype:
+        """What the network computes in."""
+        return next((p.dtype for p in self.model.parameters()), torch.float32)
+
     def _both_ways(self, x: Tensor) -> Tensor:
         """Output averaged over the crops and their mirror images, in one pass."""
-        straight, turned = self.model(torch.cat([x, x.flip(-1)])).chunk(2)
+        straight, turned = self.model(torch.cat([x, x.flip(-1)])).float().chunk(2)
         partners = torch.from_numpy(self.skeleton.flip_indices).to(straight.device)
         return (straight + self.codec.mirror(turned, partners)) / 2
 
@@ -233,14 +244,19 @@ def load(
     device: str | torch.device | None = None,
     threads: int | None = None,
     calibrated: bool = True,
+    precision: str = "float32",
 ) -> Predictor:
     """A predictor for a shipped model's name, a weights file, or a model that is loaded already.
 
     ``decoder`` replaces the codec's own (argmax, shift or dark). ``device`` is the first GPU where
     there is one, else the CPU; ``threads`` bounds the whole process's torch threads. ``calibrated``
-    scores are given where the model's card holds their calibration.
+    scores are given where the model's card holds their calibration. ``precision`` "bfloat16" runs
+    the network in half precision: several times faster where the processor computes in it, and
+    points move (docs/results.md says how far).
     """
     where = _device(device)
+    if precision not in PRECISIONS:
+        raise UserError(f"no precision {precision!r}; there are: {', '.join(PRECISIONS)}")
     if threads is not None:
         if threads < 1:
             raise UserError(f"threads must be 1 or more, not {threads}")
@@ -252,7 +268,9 @@ def load(
             raise UserError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
         codec = replace(codec, decoder=decoder)  # type: ignore[type-var]  # codecs are dataclasses
     normalisation = loaded.card["normalisation"]
-    network = loaded.model.to(where).eval()
+    # a model that the caller holds may still be trained
+    network = copy.deepcopy(loaded.model) if loaded is model else loaded.model
+    network = fuse(network).to(device=where, dtype=PRECISIONS[precision])
     return Predictor(
         model=network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         codec=codec,
