@@ -60,7 +60,7 @@ def test_draws_labels_and_a_sheet(tmp_path):
         (["--hide", "withers"], "--hide withers: a skeleton and its points"),
         (["--builds", "yak"], "no build yak; there are: cat, cow"),
         (["--poses", "fly"], "no pose fly; there are: stand"),
-        (["--skeleton", "centaur"], "no points for skeleton 'centaur'"),
+        (["--skeleton", "centaur"], "no skeleton 'centaur'"),
         (["--count", "0"], "count 0"),
     ],
 )

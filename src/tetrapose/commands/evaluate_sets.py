@@ -154,21 +154,30 @@ def _predicted(
 
 def from_files(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol) -> list[Made]:
     """COCO results files laid beside the sets, in the same order."""
-    return [_read(file, one, rules) for file, one in zip(args.predictions, sets, strict=True)]
+    pairs = zip(args.predictions, sets, strict=True)
+    return [_read(file, one, rules, drop_near=args.near == "drop") for file, one in pairs]
 
 
-def _read(file: str, one: Opened, rules: Protocol) -> Made:
+def _read(file: str, one: Opened, rules: Protocol, *, drop_near: bool) -> Made:
     from dataclasses import replace
     from pathlib import Path
 
     from tetrapose.data.reading import load_json
+    from tetrapose.evaluation import predictions as predicting
     from tetrapose.evaluation import results
     from tetrapose.evaluation.protocols import sigmas_of
 
+    entries, truth, notes = load_json(Path(file)), one.pose_set, ()
+    mapping = _beside(Path(file), one)
+    if mapping is not None:
+        mapping = mapping.without_near() if drop_near else mapping
+        entries = results.carried_entries(entries, mapping)
+        truth = predicting.without(truth, mapping)
+        notes = predicting.mapping_notes(mapping)
     read = results.from_results(
-        one.pose_set,
-        load_json(Path(file)),
-        sigmas_of(one.pose_set.skeleton, rules.sigmas),
+        truth,
+        entries,
+        sigmas_of(truth.skeleton, rules.sigmas),
         categories=_categories(one),
         where=file,
     )
@@ -177,9 +186,36 @@ def _read(file: str, one: Opened, rules: Protocol) -> Made:
         boxes="not known: predictions were read from a file",
         instance_score="as the file gives it",
         pairing=results.PAIRING,
-        notes=read.notes,
+        notes=(*notes, *read.notes),
     )
-    return Made(one.pose_set, read.predictions, rules, {"file": file}, read.problems)
+    return Made(truth, read.predictions, rules, {"file": file}, read.problems)
+
+
+def _beside(file: Path, one: Opened) -> Mapping | None:
+    """From the skeleton that `predict` wrote beside its results to the set's; None where equal.
+
+    A file without one is taken to be on the set's own skeleton.
+    """
+    from tetrapose import skeletons
+    from tetrapose.data.reading import load_json
+    from tetrapose.errors import UserError
+    from tetrapose.skeletons.mapping import between
+
+    meta = file.with_suffix(".meta.json")
+    content = load_json(meta) if meta.is_file() else {}
+    told = content.get("skeleton") if isinstance(content, dict) else None
+    if not isinstance(told, dict):
+        return None
+    source, target = skeletons.from_dict(told), one.pose_set.skeleton
+    if source.names == target.names:
+        return None
+    mapping = between(source, target)
+    if (mapping.index < 0).all():
+        raise UserError(
+            f"{file} holds {source.name}, which has no point in common with {target.name}, the "
+            f"skeleton of {one.spec}"
+        )
+    return mapping
 
 
 def _categories(one: Opened) -> dict[int, int]:

@@ -54,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-flip", action="store_true", help="do not average with the mirror image (faster)")
     add("--threshold", type=float, default=0.3, metavar="T", help="least score drawn (0.3)")
     add("--batch", type=int, default=16, metavar="N", help="crops at a time (16)")
+    add(
+        "--precision", default="float32", metavar="P",
+        help="float32, or bfloat16: faster where the processor has it, points move a little",
+    )  # fmt: skip
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (the first GPU if there is one)")
     add("--style", default="vivid", metavar="S", help="look of the overlays: vivid or quiet")
     add("--no-overlays", action="store_true", help="predictions only")
@@ -337,7 +341,6 @@ class _Job:
 
         left_out = [p for p in self.problems if p.left_out]
         return {
-            "skeleton": self.predictor.skeleton.name,
             "edges": [list(edge) for edge in self.predictor.skeleton.edges],
             "model": self.args.model,
             "protocol": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping as Table
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from tetrapose.errors import UserError
 from tetrapose.evaluation import oks
 from tetrapose.evaluation.predictions import Predictions, truth_of
+from tetrapose.skeletons.mapping import Mapping, carried
 from tetrapose.structures import PoseSet, Problem
 
 PAIRING = (
@@ -38,7 +40,7 @@ def from_results(
     entries: Any,
     sigmas: np.ndarray,
     *,
-    categories: Mapping[int, int],
+    categories: Table[int, int],
     where: str = "results",
 ) -> Read:
     """Entries with image_id or file_name, category_id, keypoints (x, y, score a point) and score.
@@ -66,7 +68,7 @@ def from_results(
         raise UserError(f"{where}: none of its {len(entries)} entries can be used{first}")
     image, species, triples, score, area = (np.array(column) for column in zip(*rows, strict=True))
     points = triples[..., :2]
-    if not all("bbox" in entry for entry in entries if isinstance(entry, Mapping)):
+    if not all("bbox" in entry for entry in entries if isinstance(entry, Table)):
         area = oks.keypoint_extent(points)
     instance, nearest = _pair(pose_set, points, image, sigmas)
     if blind:
@@ -76,8 +78,27 @@ def from_results(
     return Read(predictions, problems, (SPECIES_FROM_TRUTH,) if blind else ())
 
 
+def carried_entries(entries: Any, mapping: Mapping) -> Any:
+    """Entries with their points on the mapping's target; absent points score 0 at (0, 0).
+
+    Entries that do not hold three numbers for each point of the source stay as they are, for
+    ``from_results`` to tell.
+    """
+    if not isinstance(entries, list):
+        return entries
+    count, moved = 3 * len(mapping.source), []
+    for entry in entries:
+        numbers = entry.get("keypoints") if isinstance(entry, dict) else None
+        if isinstance(numbers, list) and len(numbers) == count:
+            triples = np.array(numbers, dtype=object).reshape(1, -1, 3)
+            points = carried(triples, mapping, empty=0.0)
+            entry = {**entry, "keypoints": points.ravel().tolist()}
+        moved.append(entry)
+    return moved
+
+
 def _categories_in(entries: Sequence[Any]) -> set[Any]:
-    return {entry.get("category_id") for entry in entries if isinstance(entry, Mapping)}
+    return {entry.get("category_id") for entry in entries if isinstance(entry, Table)}
 
 
 @dataclass(frozen=True)
@@ -86,11 +107,11 @@ class _Finder:
 
     images: dict[int, int]
     files: dict[str, int]
-    categories: Mapping[int, int]
+    categories: Table[int, int]
     keypoints: int
 
     @staticmethod
-    def of(pose_set: PoseSet, categories: Mapping[int, int]) -> _Finder:
+    def of(pose_set: PoseSet, categories: Table[int, int]) -> _Finder:
         files: dict[str, int] = {}
         for row, name in enumerate(pose_set.files):
             files[name] = row
@@ -101,7 +122,7 @@ class _Finder:
 
     def row(self, entry: Any) -> tuple[int, int, np.ndarray, float, float]:
         """Picture, species (-1 where there are no categories), points (K, 3), score, area."""
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, Table):
             raise ValueError(f"an entry is an object, not {type(entry).__name__}")
         points = _numbers(entry, "keypoints").reshape(-1)
         if points.size != 3 * self.keypoints:
@@ -113,7 +134,7 @@ class _Finder:
             float(width * height),
         )  # fmt: skip
 
-    def _image(self, entry: Mapping[str, Any]) -> int:
+    def _image(self, entry: Table[str, Any]) -> int:
         name = entry.get("file_name")
         if name is not None:
             row = self.files.get(str(name), self.files.get(PurePath(str(name)).name))
@@ -126,7 +147,7 @@ class _Finder:
             raise ValueError(f"image_id {entry.get('image_id')!r} is not in the set")
         return self.images[entry["image_id"]]
 
-    def _species(self, entry: Mapping[str, Any]) -> int:
+    def _species(self, entry: Table[str, Any]) -> int:
         if not self.categories:
             return -1
         if entry.get("category_id") not in self.categories:
@@ -134,7 +155,7 @@ class _Finder:
         return self.categories[entry["category_id"]]
 
 
-def _numbers(entry: Mapping[str, Any], key: str) -> np.ndarray:
+def _numbers(entry: Table[str, Any], key: str) -> np.ndarray:
     try:
         values = np.asarray(entry[key], dtype=np.float64)
     except KeyError:

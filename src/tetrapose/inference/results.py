@@ -98,7 +98,9 @@ class ResultWriter:
             for number, line in enumerate(self._read_lines()):
                 file.write(("[\n" if number == 0 else ",\n") + line.rstrip("\n"))
             file.write("\n]\n" if self.count else "[]\n")
-        described = {"keypoints": list(self.skeleton.names), **meta}
+        described = {
+            "keypoints": list(self.skeleton.names), "skeleton": self.skeleton.to_dict(), **meta
+        }  # fmt: skip
         with self._draft(paths[1]) as file:
             json.dump(described, file, indent=2, ensure_ascii=False)
             file.write("\n")
