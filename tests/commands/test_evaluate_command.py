@@ -172,7 +172,9 @@ def test_another_skeleton_is_matched_by_place(labels, fake, tmp_path):
     assert cli.main(["evaluate", "--data", f"coco:{labels}", "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     back = between(other, AP10K)
-    assert set(result["per_keypoint"]) == {n for n, g in zip(AP10K.names, back.grade) if g}
+    assert set(result["per_keypoint"]) == {
+        n for n, g in zip(AP10K.names, back.grade, strict=True) if g
+    }
     assert "left_elbow" in result["per_keypoint"]  # called left_front_knee there
     assert result["AP"] > 0.7
     assert result["protocol"]["notes"][0] == "not predicted and left out: neck"

@@ -73,6 +73,7 @@ def test_what_was_added_is_on_disk_before_the_end_and_final_after_it(tmp_path):
     paths = writer.finish({"model": "m"})
     assert json.loads((folder / "predictions.json").read_text(encoding="utf-8")) == entries
     meta = json.loads((folder / "predictions.meta.json").read_text())
+    assert skeletons.from_dict(meta.pop("skeleton")) == SKELETON
     assert meta == {"keypoints": list(SKELETON.names), "model": "m"}
     assert sorted(path.name for path in paths) == sorted(p.name for p in folder.iterdir())
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tetrapose.evaluation.predictions import Predictions
     from tetrapose.evaluation.protocols import Protocol
     from tetrapose.inference.predictor import Predictor
