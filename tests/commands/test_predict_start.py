@@ -71,3 +71,24 @@ def test_garbage_is_collected_again_after_the_start() -> None:
         assert gc.isenabled()
     finally:
         gc.unfreeze()
+
+
+def test_a_prediction_starts_without_collecting(photo: Path, monkeypatch, capsys) -> None:
+    from tetrapose import cli
+    from tetrapose.inference import predictor
+
+    seen = []
+    real = predictor.load
+    monkeypatch.setattr(
+        predictor, "load", lambda *a, **k: (seen.append(gc.isenabled()), real(*a, **k))[1]
+    )
+    out = photo.parent / "seen"
+    try:
+        assert cli.main(["predict", str(photo), "--out", str(out), "--precision", "bfloat16"]) == 0
+    finally:
+        gc.unfreeze()
+    assert seen == [False]
+    meta = json.loads((out / "predictions.meta.json").read_text())
+    assert meta["protocol"]["precision"] == "bfloat16"
+    assert cli.main(["predict", str(photo), "--out", str(out), "--precision", "half"]) == 2
+    assert "float32, bfloat16" in capsys.readouterr().err

@@ -81,11 +81,16 @@ def run(args: argparse.Namespace) -> int:
     overlays = [] if args.no_overlays else overlay_paths(sources, out)
     boxes = None if args.boxes in ("whole", "auto") else read_boxes(Path(args.boxes))
 
-    from tetrapose.inference.predictor import load  # torch: only once the rest is known to be right
-    from tetrapose.inference.results import ResultWriter
+    with _without_collecting():
+        # torch: only once the rest is known to be right
+        from tetrapose.inference.predictor import load
+        from tetrapose.inference.results import ResultWriter
 
-    finder = finding.make(args)
-    predictor = load(args.model, flip=not args.no_flip, batch_size=args.batch, device=args.device)
+        finder = finding.make(args)
+        predictor = load(
+            args.model, flip=not args.no_flip, batch_size=args.batch, device=args.device,
+            precision=args.precision,
+        )  # fmt: skip
     job = _Job(
         args=args,
         sources=sources,
