@@ -52,9 +52,9 @@ def main() -> None:
     cores = str(min(os.cpu_count() or 1, 8))
     run(
         steps, "draw", "synth", str(drawn), "--count", "32", "--seed", "11", "--size", "320",
-        "--animals", "1..2", "--workers", cores,
+        "--animals", "1..2", "--skeleton", "quadruped", "--workers", cores,
     )  # fmt: skip
-    truth = drawn / "animal_pose.json"
+    truth = drawn / "quadruped.json"
     run(
         steps, "photo", "predict", os.path.relpath(CAT), "--threshold", "0.6",
         "--out", str(out / "seen"),
@@ -71,7 +71,7 @@ def main() -> None:
     )  # fmt: skip
     run(
         steps, "learn", "synth", str(lessons), "--count", "480", "--seed", "1", "--animals", "1",
-        "--size", "160", "--workers", cores,
+        "--size", "160", "--skeleton", "quadruped", "--workers", cores,
     )  # fmt: skip
     run(
         steps, "learn", "train", "experiment=demo", f"dataset.train=menagerie:{lessons}",

@@ -15,6 +15,7 @@ import page
 import tetrapose
 from tetrapose import data, render
 from tetrapose.evaluation.predictions import pairs_of
+from tetrapose.evaluation.protocols import protocol
 from tetrapose.evaluation.results import from_results
 from tetrapose.evaluation.score import instance_oks
 from tetrapose.images import read_image
@@ -201,7 +202,7 @@ def likeness(truth: PoseSet, folder: Path) -> np.ndarray:
     """(N,) OKS of each drawn animal with what was predicted for it; NaN where nothing counts."""
     entries = json.loads((folder / "predictions.json").read_text("utf-8"))
     read = from_results(truth, entries, truth.skeleton.sigmas, categories={})
-    return instance_oks(truth, pairs_of(read.predictions, truth), truth.skeleton.sigmas)
+    return instance_oks(truth, pairs_of(read.predictions, truth), protocol())
 
 
 def _pictures(steps: Steps, truth: PoseSet, chosen: list[int], name: str) -> str:
