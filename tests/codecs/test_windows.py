@@ -99,9 +99,8 @@ def test_small_maps_are_windowed_as_well() -> None:
 @pytest.mark.parametrize("reach", (0, 1, 2, 3, 9))
 def test_windows_show_what_is_there_and_where(reach: int) -> None:
     maps = torch.arange(1.0, 61).reshape(1, 2, 5, 6)
-    maps[0, 1, 2, 2] = torch.nan
     size = 2 * reach + 1
-    padded = torch.nn.functional.pad(maps.nan_to_num(0.0), (0, size, 0, size))
+    padded = torch.nn.functional.pad(maps, (0, size, 0, size))
     for x in range(6):
         for y in range(5):
             part, corner = windows(maps, torch.tensor([[[x, y], [5 - x, 4 - y]]]).float(), reach)
@@ -120,6 +119,20 @@ def test_the_first_of_equal_peaks_is_taken_and_what_is_not_finite_is_none() -> N
     cells, values = find_peaks(maps, "argmax")
     assert cells.tolist() == [[[3.0, 2.0], [3.0, 3.0]]]
     assert values.tolist() == [[1.0, 0.5]]
+
+
+@pytest.mark.parametrize("value", (torch.nan, torch.inf, -torch.inf))
+@pytest.mark.parametrize("decoder", ("dark", "shift"))
+def test_what_is_not_finite_is_read_as_0_wherever_it_lies(value: float, decoder: str) -> None:
+    for kind in ("peaks and noise", "noise", "negative around"):
+        maps = drawn()[kind].clone()
+        holes = torch.rand(maps.shape, generator=torch.Generator().manual_seed(2)) < 0.1
+        maps[holes] = value
+        cleaned = maps.masked_fill(holes, 0.0)
+        for found, wanted in zip(
+            find_peaks(maps, decoder), find_peaks(cleaned, decoder), strict=True
+        ):
+            torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
 
 
 def test_sums_that_overflow_hide_nothing() -> None:

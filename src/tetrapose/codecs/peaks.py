@@ -62,7 +62,6 @@ def windows(maps: Tensor, cells: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 
     At the border the window is moved until it lies on the map, and a map too small for it counts
     as larger, with zeros to the right and below; (B, K, 2) is the cell x, y of each one's corner.
-    What is not finite shows as 0.
     """
     size = 2 * reach + 1
     b, k, h, w = maps.shape
@@ -76,8 +75,7 @@ def windows(maps: Tensor, cells: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     lines = first[..., None] + torch.arange(size, device=maps.device) * w
     # every run of ``size`` values is a row of this view: a window is ``size`` runs, copied whole
     runs = maps.flatten().unfold(0, size, 1)
-    part = runs.index_select(0, lines.flatten()).reshape(b, k, size, size)
-    return part.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0), corner
+    return runs.index_select(0, lines.flatten()).reshape(b, k, size, size), corner
 
 
 def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor:
@@ -94,16 +92,18 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
     if maps.numel() == 0:
         return cells
     h, w = maps.shape[-2:]
-    x, y = cells.unbind(-1)
-    inside = (x > 1) & (x < w - 2) & (y > 1) & (y < h - 2)
+    inside = ((cells > 1) & (cells < torch.tensor([w - 2, h - 2], device=cells.device))).all(-1)
     near = _blurred_near(maps, cells, blur_kernel, where=inside)
-    # The published blur is scaled back to the map's maximum: a constant of the logarithm that no
-    # difference sees, unless a value lies at the floor. It never scales down, so only then is the
-    # whole map's blur wanted.
-    low = inside & (near.amin(-1) < FLOOR)
-    if bool(low.any()):
-        whole = finite(maps[low][None].double(), high=0.0, low=0.0)
-        near[low] *= _restoring(whole, blur_kernel)[0, :, 0]
+    if not bool(near.amin() >= FLOOR):
+        if not bool(near.isfinite().all()):
+            maps = finite(maps, high=0.0, low=0.0)
+            near = _blurred_near(maps, cells, blur_kernel, where=inside)
+        # The published blur is scaled back to the map's maximum: a constant of the logarithm that
+        # no difference sees, unless a value lies at the floor. It never scales down, so only then
+        # is the whole map's blur wanted.
+        low = inside & (near.amin(-1) < FLOOR)
+        if bool(low.any()):
+            near[low] *= _restoring(maps[low][None].double(), blur_kernel)[0, :, 0]
     logs = near.clamp_min_(FLOOR).log_()
     gx, gy, dxx, dyy, dxy = (logs @ _differences().to(logs.device)).unbind(-1)
     det = dxx * dyy - dxy * dxy
@@ -155,16 +155,18 @@ def _blurred_near(maps: Tensor, cells: Tensor, kernel: int, *, where: Tensor) ->
     """
     reach = 2 + kernel // 2
     part, corner = windows(maps, cells, reach)
-    part = part.double()
-    bands, whole = (table.to(maps.device) for table in _bands(kernel))
-    near = part.flatten(-2) @ whole
+    part = part.flatten(0, 1).double()
+    bands, middle = (table.to(part.device) for table in _bands(kernel))
+    near = part.flatten(1) @ middle
     place = cells.long() - corner
-    moved = where & (place != reach).any(-1)
-    if bool(moved.any()):  # their windows were pushed inwards by the border
-        across, down = place[moved].unbind(-1)
-        square = bands[down] @ part[moved] @ bands[across].mT
-        near[moved] = square.flatten(-2)[:, [5 * (2 + y) + 2 + x for x, y in STENCIL]]
-    return near
+    moved = (where & (place != reach).any(-1)).flatten().nonzero()[:, 0]
+    if len(moved):  # windows that the border has pushed inwards: blurred about another cell
+        across, down = place.flatten(0, 1).index_select(0, moved).unbind(-1)
+        left, right = bands.index_select(0, down), bands.index_select(0, across).mT
+        square = left @ part.index_select(0, moved) @ right
+        columns = [5 * (2 + y) + 2 + x for x, y in STENCIL]
+        near.index_copy_(0, moved, square.flatten(1)[:, columns])
+    return near.reshape(*cells.shape[:2], len(STENCIL))
 
 
 @cache
