@@ -5,7 +5,7 @@
 MMPose's own functions (get_heatmap_maximum, refine_keypoints_dark, as its MSRAHeatmap.decode calls
 them) are taken from its release, which is fetched into a temporary folder with pip and without its
 dependencies: those two files need NumPy, OpenCV and torch alone. Both sides decode the same maps in
-one process, in turn, several runs in a row. Maps are Gaussians on noise, at random sub-cell places of
+one process, in turn, several runs in a row. Maps are Gaussians on noise, at random places of
 the box: the middle four fifths of a crop that is padded by 1.25.
 """
 
