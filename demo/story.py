@@ -135,7 +135,8 @@ def _predicted(
         page.heading(2, "The same animals through the model that ships"),
         page.paragraph(
             "It learned from photographs and from other drawings; these it has never seen. Faint "
-            "points are those that it doubts; below each picture stands its OKS, 1 where every point is right."
+            "points are those that it doubts; below each picture stands its OKS, 1 where every "
+            "point is right."
         ),
         steps.shown("predict", "measure"),
         _pictures(steps, truth, chosen, "drawn"),
