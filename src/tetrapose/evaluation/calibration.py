@@ -20,7 +20,7 @@ from tetrapose.structures import PoseSet
 WITHIN = 0.1
 DEFINITION = "box_area"
 BINS = 15
-GROUPS = 60  # of equally many points, from which the map's knots are made
+GROUPS = 30  # of equally many points, from which the map's knots are made
 PRIOR = 0.5  # standard deviation, in logits, of what a keypoint may differ from all others
 
 
