@@ -30,7 +30,7 @@ from tetrapose.weights import finder as weights
 
 SIDE = 128
 CODEC = Boxes(groups=("cat", "dog"), bounds=(40, 80), overlap=0.5)
-TINY = {"channels": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "widths": (8, 8, 8)}
+TINY = {"widths": (8, 8, 8)}
 
 
 class Colours(nn.Module):

@@ -15,8 +15,8 @@ from tetrapose.codecs.boxes import Boxes
 from tetrapose.data.photometric import Blur, Colour
 from tetrapose.data.whole import Look, PictureSet, WholeDataset
 from tetrapose.errors import UserError
+from tetrapose.models.efficientnet import efficientnet_lite
 from tetrapose.models.finder import finder
-from tetrapose.models.small import small
 from tetrapose.training.callbacks import Checkpoints, Curves
 from tetrapose.training.finding import (
     FinderModule,
@@ -33,7 +33,7 @@ from tetrapose.weights.files import WeightsError
 
 GROUPS = ("cat", "dog")
 SIDE = 64
-WIDTHS = {"channels": (8, 16, 16, 16), "blocks": (1, 1, 1, 1), "widths": (16, 16, 16)}
+WIDTHS = {"widths": (16, 16, 16)}
 
 
 @pytest.fixture
@@ -161,13 +161,13 @@ def test_too_few_pictures_are_refused(rectangles, tmp_path):
 
 
 def test_stages_start_from_a_pose_network_and_from_a_finder(rectangles, tmp_path):
-    pose = small(5, channels=(8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=16)
+    pose = efficientnet_lite(5, variant=0, widths=(8, 8, 8, 8))
     torch.save({"state_dict": {f"model.{k}": v for k, v in pose.state_dict().items()}},
                tmp_path / "run.ckpt")  # fmt: skip
     model = finder(2, **WIDTHS)
     assert "start from" in start_stages(model, tmp_path / "run.ckpt")
     for name, value in model.state_dict().items():
-        if name.startswith(("stem", "stages")):
+        if name.startswith("backbone."):
             assert torch.equal(value, pose.state_dict()[name]), name
     card = {
         "architecture": {"builder": "tetrapose.models.finder:finder", "arguments": WIDTHS},
@@ -178,7 +178,7 @@ def test_stages_start_from_a_pose_network_and_from_a_finder(rectangles, tmp_path
     other = finder(2, **WIDTHS)
     assert "100%" in start_stages(other, tmp_path / "f.safetensors")
     with pytest.raises(UserError, match="another network"):
-        start_stages(finder(2), tmp_path / "run.ckpt")
+        start_stages(finder(2, variant=4), tmp_path / "run.ckpt")
 
 
 @pytest.mark.parametrize(

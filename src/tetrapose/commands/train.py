@@ -2,7 +2,7 @@
 
   tetrapose train dataset.root=DIR/animal_pose
   tetrapose train model=hrnet_w32 codec=heatmap dataset=custom dataset.train=coco:labels.json
-  tetrapose train experiment=default_128 dataset.root=DIR/animal_pose trainer.max_epochs=2
+  tetrapose train experiment=small_128 dataset.root=DIR/animal_pose trainer.max_epochs=2
   tetrapose train experiment=finder dataset.root=DIR dataset.menagerie=DIR
 
 Everything is a field; GROUP=NAME chooses a ready-made part and field=value changes one value

@@ -6,7 +6,10 @@ parameters are those of github.com/leoxiaobin/deep-high-resolution-net.pytorch (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Basic(nn.Module):
@@ -103,3 +106,48 @@ def demand_multiple(images: Tensor, of: int) -> None:
     height, width = images.shape[-2:]
     if height % of or width % of:
         raise ValueError(f"the picture's sides must be multiples of {of}, not {width}x{height}")
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 (or 1x1) convolution, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+def top_down_parts(
+    channels: Sequence[int], widths: Sequence[int]
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """What ``top_down`` wants for levels of ``channels``, brought to ``widths`` on the way."""
+    lateral = [nn.Conv2d(c, w, 1) for c, w in zip(channels, widths, strict=True)]
+    merge = [ConvBlock(w, widths[max(i - 1, 0)]) for i, w in enumerate(widths)]
+    return nn.ModuleList(lateral), nn.ModuleList(merge)
+
+
+def top_down(levels: Sequence[Tensor], lateral: nn.ModuleList, merge: nn.ModuleList) -> Tensor:
+    """Levels from fine to coarse, each half the last's size -> one at the finest's size.
+
+    From the coarsest on: a lateral 1x1 convolution, what came from below, doubled by nearest
+    neighbours, added, and a 3x3 convolution (Lin et al. 2017, feature pyramid).
+    """
+    up = None
+    for level, side, mix in zip(reversed(levels), reversed(lateral), reversed(merge), strict=True):
+        x = side(level)
+        if up is not None:
+            x = x + functional.interpolate(up, scale_factor=2.0, mode="nearest")
+        up = mix(x)
+    assert up is not None
+    return up
+
+
+def map_head(width: int, num_keypoints: int) -> nn.Conv2d:
+    """A map a keypoint, all but even at the start."""
+    head = nn.Conv2d(width, num_keypoints, 1)
+    nn.init.normal_(head.weight, std=0.01)
+    assert head.bias is not None
+    nn.init.zeros_(head.bias)
+    return head

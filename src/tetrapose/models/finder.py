@@ -1,11 +1,11 @@
-"""The animal finder: the small network's stages, and at strides 8, 16 and 32 where animals are.
+"""The animal finder: an EfficientNet-Lite, and at strides 8, 16 and 32 where animals are.
 
-Stem and stages are those of ``models.small`` under the same names, so that the finder can start
-from a pose network's weights. A top-down path brings what the coarse stages know to the finer ones,
-and each level has a head of its own: one map for the score, four for the box, one a group.
-``codecs.boxes`` says what they mean.
+The backbone is that of ``models.efficientnet`` under the same names, without its last stage, so
+that the finder starts from ImageNet or from a pose network's weights. A top-down path brings what
+the coarse stages know to the finer ones, and each level has a head of its own: one map for the
+score, four for the box, one a group. ``codecs.boxes`` says what they mean.
 
-Source: own design from known parts: residual blocks (He et al. 2016), a pyramid with lateral
+Source: own design from known parts: EfficientNet-Lite (Tan and Le 2019), a pyramid with lateral
 connections (Lin et al. 2017), dense anchor-free prediction (Tian et al. 2019, FCOS).
 """
 
@@ -18,38 +18,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tetrapose.models.blocks import demand_multiple
-from tetrapose.models.small import ConvBlock, Residual
+from tetrapose.models.blocks import ConvBlock
+from tetrapose.models.efficientnet import EfficientNetLite
 
 STRIDES = (8, 16, 32)
 PRIOR = 0.01  # of a score before anything is learnt (Lin et al. 2017, focal loss)
 
 
 class Finder(nn.Module):
-    """Stages at strides 4 to 32, a top-down path to stride 8, a head a level."""
+    """Backbone, context at stride 32, a top-down path to stride 8, a head a level."""
 
-    def __init__(
-        self,
-        num_groups: int,
-        *,
-        channels: Sequence[int],
-        blocks: Sequence[int],
-        widths: Sequence[int],
-    ) -> None:
+    def __init__(self, num_groups: int, *, variant: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            ConvBlock(3, channels[0] // 2, stride=2),
-            ConvBlock(channels[0] // 2, channels[0], stride=2),
-        )
-        stages, width = [], channels[0]
-        for i, (outputs, depth) in enumerate(zip(channels, blocks, strict=True)):
-            first = Residual(width, outputs, stride=1 if i == 0 else 2)
-            rest = [Residual(outputs, outputs) for _ in range(depth - 1)]
-            stages.append(nn.Sequential(first, *rest))
-            width = outputs
-        self.stages = nn.ModuleList(stages)
+        self.backbone = EfficientNetLite(variant, last=5)
+        channels = self.backbone.channels[1:]
         self.context = Context(channels[-1], widths[-1])
-        inner = zip(channels[1:-1], widths[:-1], strict=True)
+        inner = zip(channels[:-1], widths[:-1], strict=True)
         self.lateral = nn.ModuleList([nn.Conv2d(c, w, 1) for c, w in inner])
         self.down = nn.ModuleList(
             [nn.Conv2d(above, w, 1) for above, w in zip(widths[1:], widths[:-1], strict=True)]
@@ -59,16 +43,11 @@ class Finder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> for each stride (B, 5 + groups, H / stride, W / stride)."""
-        demand_multiple(images, STRIDES[-1])
-        x = self.stem(images)
-        levels = []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        x = self.context(x)
+        levels = self.backbone(images)[1:]
+        x = self.context(levels[-1])
         found = [x]
         for level, lateral, down, merge in zip(
-            reversed(levels[1:-1]),
+            reversed(levels[:-1]),
             reversed(self.lateral),
             reversed(self.down),
             reversed(self.merge),
@@ -118,20 +97,8 @@ class Head(nn.Module):
         return self.out(self.tower(x))
 
 
-def finder(
-    num_groups: int,
-    *,
-    channels: Sequence[int] = (48, 96, 192, 224),
-    blocks: Sequence[int] = (1, 2, 3, 1),
-    widths: Sequence[int] = (64, 80, 96),
-) -> nn.Module:
-    """The finder that ships; 3.8 M parameters, of which 2.2 M fit the default pose network.
-
-    Three ``channels`` and ``blocks`` from stride 4 on and one for stride 32; ``widths`` of the
-    levels at strides 8, 16 and 32.
-    """
-    if not len(channels) == len(blocks) == len(STRIDES) + 1 == len(widths) + 1:
-        raise ValueError(
-            f"a finder has {len(STRIDES) + 1} channels and blocks and {len(STRIDES)} widths"
-        )
-    return Finder(num_groups, channels=channels, blocks=blocks, widths=widths)
+def finder(num_groups: int, *, variant: int = 0, widths: Sequence[int] = (64, 80, 96)) -> nn.Module:
+    """The finder that ships; 3.0 M parameters. ``widths`` of the levels at strides 8, 16, 32."""
+    if len(widths) != len(STRIDES):
+        raise ValueError(f"a finder has {len(STRIDES)} widths, not {len(widths)}")
+    return Finder(num_groups, variant=variant, widths=widths)

@@ -16,16 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class ConvBlock(nn.Sequential):
-    """3x3 (or 1x1) convolution, batch norm, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
+from tetrapose.models.blocks import ConvBlock, map_head, top_down, top_down_parts
 
 
 class Residual(nn.Module):
@@ -71,16 +62,8 @@ class Small(nn.Module):
             width = outputs
         self.stages = nn.ModuleList(stages)
         widths = [max(neck >> (len(channels) - 1 - i), neck // 2) for i in range(len(channels))]
-        self.lateral = nn.ModuleList(
-            [nn.Conv2d(c, w, 1) for c, w in zip(channels, widths, strict=True)]
-        )
-        self.merge = nn.ModuleList(
-            [ConvBlock(w, widths[max(i - 1, 0)]) for i, w in enumerate(widths)]
-        )
-        self.head = nn.Conv2d(widths[0], num_keypoints, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        self.lateral, self.merge = top_down_parts(channels, widths)
+        self.head = map_head(widths[0], num_keypoints)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised pictures -> (B, K, H / 4, W / 4)."""
@@ -89,16 +72,7 @@ class Small(nn.Module):
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
-        up = None
-        for level, lateral, merge in zip(
-            reversed(levels), reversed(self.lateral), reversed(self.merge), strict=True
-        ):
-            x = lateral(level)
-            if up is not None:
-                x = x + functional.interpolate(up, scale_factor=2.0, mode="nearest")
-            up = merge(x)
-        assert up is not None
-        return self.head(up)
+        return self.head(top_down(levels, self.lateral, self.merge))
 
 
 def small(

@@ -28,7 +28,7 @@ from tetrapose.evaluation.boxes import BoxDetections, BoxTruth, box_figures
 from tetrapose.training.callbacks import Checkpoints
 from tetrapose.training.fit import Plan, carry_out, loader
 from tetrapose.training.guard import Guard
-from tetrapose.training.module import MEAN, STD
+from tetrapose.training.module import MEAN, STD, freeze
 from tetrapose.training.schedules import prepare
 
 PROTOCOL = "boxes of all animals as one class, COCO's rules, one look at the whole picture"
@@ -37,7 +37,10 @@ BoxMetric = Callable[[BoxTruth, BoxDetections, Sequence[str]], dict[str, float]]
 
 @dataclass(frozen=True)
 class FinderParts:
-    """What a finder's module is made of; optimizer and scheduler still want their arguments."""
+    """What a finder's module is made of; optimizer and scheduler still want their arguments.
+
+    ``frozen`` names parts of the model that keep what they start with.
+    """
 
     model: nn.Module
     codec: Boxes
@@ -46,6 +49,7 @@ class FinderParts:
     image_changes: Sequence[Callable[[Tensor, torch.Generator], Tensor]] = (Colour(),)
     seed: int = 0
     patience: int = 20
+    frozen: Sequence[str] = ()
 
 
 class FinderModule(L.LightningModule):
@@ -58,11 +62,19 @@ class FinderModule(L.LightningModule):
         super().__init__()
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
+        self.still = freeze(self.model, parts.frozen)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[int, Found]] = []
+
+    def train(self, mode: bool = True) -> FinderModule:
+        """As ever, but what is frozen goes by its running statistics."""
+        super().train(mode)
+        for part in self.still:
+            part.eval()
+        return self
 
     @property
     def skipped(self) -> int:

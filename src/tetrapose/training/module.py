@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import lightning as L
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tetrapose.codecs import Codec
 from tetrapose.data.crops import Batch
+from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
 from tetrapose.training.guard import Guard
 from tetrapose.training.schedules import prepare
@@ -27,7 +29,8 @@ class Parts:
     """What a module is made of; ``optimizer`` and ``scheduler`` still want their first arguments.
 
     ``loss`` None means the codec's own. ``patience`` is how many steps in a row may be skipped for
-    not being finite before the run stops.
+    not being finite before the run stops. ``frozen`` names parts of the model that keep the
+    weights and statistics they start with (``backbone.stages.0``).
     """
 
     model: nn.Module
@@ -40,6 +43,7 @@ class Parts:
     seed: int = 0
     patience: int = 20
     weight_decay_on_vectors: bool = False
+    frozen: Sequence[str] = ()
 
 
 class PoseModule(L.LightningModule):
@@ -52,11 +56,19 @@ class PoseModule(L.LightningModule):
         super().__init__()
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
+        self.still = freeze(self.model, parts.frozen)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def train(self, mode: bool = True) -> PoseModule:
+        """As ever, but what is frozen goes by its running statistics."""
+        super().train(mode)
+        for part in self.still:
+            part.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float 0..1 -> what the codec reads."""
@@ -130,3 +142,15 @@ class PoseModule(L.LightningModule):
         kept = checkpoint.get("tetrapose", {})
         self.guard.skipped = kept.get("skipped", 0)
         self.unreadable = set(kept.get("unreadable", []))
+
+
+def freeze(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Take the named parts out of training; a UserError names one that the model lacks."""
+    parts = dict(model.named_modules())
+    for name in names:
+        if name not in parts:
+            near = get_close_matches(name, parts, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"lit_module.frozen: the network has no part {name!r}{hint}")
+        parts[name].requires_grad_(False)
+    return [parts[name] for name in names]

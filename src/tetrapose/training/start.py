@@ -13,7 +13,7 @@ from tetrapose.skeletons.mapping import between
 
 
 def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list[str]:
-    """Load ``source`` (a shipped name, a .safetensors, or a run's .ckpt) into ``model``.
+    """Load ``source`` into ``model``: a shipped name, a .safetensors, a run's .ckpt, imagenet:NAME.
 
     A tensor whose first side counts keypoints is filled row by row for the keypoints that both
     skeletons have, near ones too (``skeletons.mapping``). Returns a line a thing that stayed as it
@@ -22,11 +22,12 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
     state, theirs = _read(source)
     own = model.state_dict()
     fresh: list[str] = []
+    unknown: list[str] = []
     taken = 0
     for name, tensor in own.items():
         given = state.get(name)
         if given is None:
-            fresh.append(f"{name} is not in the file")
+            unknown.append(name)
         elif given.shape == tensor.shape and (theirs is None or _same(theirs, skeleton, tensor)):
             tensor.copy_(given)
             taken += tensor.numel()
@@ -44,15 +45,20 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
         raise UserError(
             f"{source}: only {share:.0%} of this network's values fit; another network?"
         )
+    if unknown:
+        fresh.append(f"not in the file: {_some(unknown)}")
     unused = sorted(set(state) - set(own))
     if unused:
-        fresh.append(f"not used: {', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}")
+        fresh.append(f"not used: {_some(unused)}")
     return [f"start from {source}: {line}" for line in fresh]
 
 
 def _read(source: str | Path) -> tuple[dict[str, Tensor], Skeleton | None]:
     from tetrapose.weights import card as cards
+    from tetrapose.weights import imagenet
 
+    if str(source).startswith(imagenet.PREFIX):
+        return imagenet.backbone(str(source)), None
     if str(source).endswith((".ckpt", ".pth", ".pt", ".bin")):
         checkpoint = cards.load_checkpoint(source)
         state = checkpoint.get("state_dict", checkpoint)
@@ -77,3 +83,8 @@ def _is_head(given: Tensor, tensor: Tensor, theirs: Skeleton, ours: Skeleton) ->
         and given.shape[0] == len(theirs)
         and given.shape[1:] == tensor.shape[1:]
     )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
