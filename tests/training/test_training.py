@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from tetrapose.training import metrics
 from tetrapose.training.callbacks import Checkpoints, Curves
 from tetrapose.training.fit import Plan, fit
 from tetrapose.training.folder import claim, finish
-from tetrapose.training.module import Parts, PoseModule
+from tetrapose.training.module import Parts, PoseModule, freeze
 from tetrapose.training.schedules import multistep, warmup_cosine
 from tetrapose.training.start import start_from
 from tetrapose.weights import card
@@ -289,6 +290,21 @@ def test_a_head_is_matched_by_place(dots, tmp_path):
     assert torch.allclose(other.state_dict()["head.weight"][row], head, atol=1e-3)
     with pytest.raises(UserError, match="another network"):
         start_from(small(17, channels=(16, 24, 32, 48), blocks=(1, 1, 1, 1), neck=32), path, ap10k)
+
+
+def test_what_is_frozen_keeps_weights_and_statistics(dots, tmp_path):
+    torch.manual_seed(0)
+    parts = replace(make_parts(), frozen=("stem", "stages.0"))
+    before = {k: v.clone() for k, v in parts.model.state_dict().items()}
+    module = fit(parts, crops(dots), None, make_plan(tmp_path, epochs=1))
+    changed = {k for k, v in module.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert not any(name.startswith(("stem.", "stages.0.")) for name in changed)
+    assert any(name.startswith("stages.1.") for name in changed)
+    module.train()
+    assert not module.model.stem.training
+    assert module.model.stages[1].training
+    with pytest.raises(UserError, match="no part 'stages.7'"):
+        freeze(parts.model, ["stages.7"])
 
 
 def test_schedules():

@@ -20,10 +20,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tetrapose.commands import evaluate_sets, evaluate_table
+from tetrapose.commands import evaluate_found, evaluate_sets, evaluate_table, finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tetrapose.commands.evaluate_sets import Made, Opened
     from tetrapose.evaluation.mix import Part
@@ -70,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--species-apart", action="store_true", help="count every species as a set of its own"
     )
+    parser.add_argument(
+        "--boxes", choices=("given", "auto"), default="given",
+        help="predict in the labelled bboxes, or in those that the finder sees (auto)",
+    )  # fmt: skip
+    finding.add_finder(parser)
     parser.add_argument("--no-flip", action="store_true", help="without the mirror image")
     parser.add_argument("--decoder", metavar="NAME", help="dark, shift or argmax")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="crops at once")
@@ -88,8 +93,7 @@ def run(args: argparse.Namespace) -> int:
     sets = evaluate_sets.open_all(args)
     for one in sets:
         sigma_set(one.pose_set.skeleton, rules.sigmas)  # told before the long work
-    make = evaluate_sets.from_files if args.predictions else evaluate_sets.by_model
-    made = make(args, sets, rules)
+    made = _maker(args)(args, sets, rules)
     problems = [p for one, m in zip(sets, made, strict=True) for p in _problems(one, m)]
     parts: list[Part] = []
     results: dict[str, dict[str, Any]] = {}
@@ -112,6 +116,13 @@ def run(args: argparse.Namespace) -> int:
     print(_text(args, whole))
     _write(args, whole, parts, problems)
     return _tell(problems)
+
+
+def _maker(args: argparse.Namespace) -> Callable[..., list[Made]]:
+    """Who makes the predictions: a file, or a model in labelled or in found bboxes."""
+    if args.predictions:
+        return evaluate_sets.from_files
+    return evaluate_found.by_finder if args.boxes == "auto" else evaluate_sets.by_model
 
 
 def _rules(args: argparse.Namespace) -> Protocol:
@@ -148,6 +159,9 @@ def _demand_usable(args: argparse.Namespace) -> None:
             raise UserError(f"{file}: cannot be written (a folder, or in one that is closed)")
     if args.json and Path(args.json).resolve() == Path(args.model).with_suffix(".json").resolve():
         raise UserError(f"{args.json}: is the model's own card; write the result elsewhere")
+    finding.demand_usable(args)
+    if args.predictions and args.boxes == "auto":
+        raise UserError("--boxes auto goes with --model: a results file has made its choice")
     if args.labels_only and not args.predictions:
         raise UserError("--labels-only goes with --predictions: a model has to see the pictures")
     if args.near == "drop" and args.predictions:

@@ -88,14 +88,15 @@ def by_model(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol) 
         args.model, flip=not args.no_flip, decoder=args.decoder, batch_size=args.batch,
         device=args.device,
     )  # fmt: skip
-    mappings = [_mapping(args, predictor, one) for one in sets]  # faults are told before the work
+    mappings = [mapping_of(args, predictor, one) for one in sets]  # faults are told before the work
     return [
         _predicted(args, predictor, one.pose_set, mapping, rules)
         for one, mapping in zip(sets, mappings, strict=True)
     ]
 
 
-def _mapping(args: argparse.Namespace, predictor: Predictor, one: Opened) -> Mapping:
+def mapping_of(args: argparse.Namespace, predictor: Predictor, one: Opened) -> Mapping:
+    """From the model's skeleton to the set's; UserError where no point is shared."""
     from tetrapose.errors import UserError
     from tetrapose.skeletons.mapping import between
 
@@ -125,15 +126,8 @@ def _predicted(
     from tetrapose.evaluation import predictions as predicting
     from tetrapose.skeletons.mapping import carried
 
-    count, points = len(pose_set), len(predictor.skeleton)
-    unlabelled = replace(
-        pose_set,
-        skeleton=predictor.skeleton,
-        keypoints=np.full((count, points, 2), np.nan),
-        visibility=np.zeros((count, points), dtype=np.uint8),
-        weights=None,
-    )
-    outcome = predictor.predict_set(unlabelled, progress=_progress(count))
+    unlabelled = without_labels(pose_set, predictor)
+    outcome = predictor.predict_set(unlabelled, progress=progress(len(pose_set)))
     described = predictor.protocol
     truth = predicting.without(pose_set, mapping)
     return Made(
@@ -151,6 +145,22 @@ def _predicted(
         ),
         model={"name": str(args.model), "skeleton": predictor.skeleton.name, **described},
         problems=outcome.problems,
+    )
+
+
+def without_labels(pose_set: PoseSet, predictor: Predictor) -> PoseSet:
+    """The set's animals on the model's skeleton, with no point known."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    shape = len(pose_set), len(predictor.skeleton)
+    return replace(
+        pose_set,
+        skeleton=predictor.skeleton,
+        keypoints=np.full((*shape, 2), np.nan),
+        visibility=np.zeros(shape, dtype=np.uint8),
+        weights=None,
     )
 
 
@@ -236,7 +246,7 @@ def _categories(one: Opened) -> dict[int, int]:
     return {row + 1: row for row in range(len(names))}
 
 
-def _progress(total: int) -> Any:
+def progress(total: int) -> Any:
     """A line on stderr that counts, where somebody looks on."""
     if not sys.stderr.isatty():
         return None

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--boxes and what goes with --boxes auto."""
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--boxes",
         metavar="FILE|whole|auto",
         help="where the animals are: auto asks the finder (default where one ships), whole takes"
         " the picture for one animal's; or a file: COCO annotations, results with file_name and"
         " bbox, or CSV with file_name,x1,y1,x2,y2[,frame]",
     )
+    add_finder(parser)
+
+
+def add_finder(parser: argparse.ArgumentParser) -> None:
+    """What says which finder looks, and how."""
+    add = parser.add_argument
     add(
         "--finder",
         metavar="NAME|FILE|DIR",
@@ -31,19 +36,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " a detector (pip install 'tetrapose[detectors]')",
     )
     add("--tiles", type=int, metavar="N", help="look for small animals in N squares a side, 1: no")
-    add("--least-score", type=float, metavar="S", help="least score of a box to count (0.3)")
+    add(
+        "--least-score",
+        type=float,
+        metavar="S",
+        help="least score of a box to count (0.3 for predict, 0.05 for evaluate)",
+    )
 
 
 def settle(args: argparse.Namespace) -> None:
     """Fill in what --boxes is where it was not given; UserError for what does not go together."""
+    told = [args.finder, args.tiles, args.least_score]
+    if args.boxes is None:
+        args.boxes = "auto" if told != [None] * 3 or _ships() else "whole"
+    demand_usable(args)
+
+
+def demand_usable(args: argparse.Namespace) -> None:
+    """UserError for finder options that say nothing, or out of range."""
     from tetrapose.errors import UserError
 
-    told = [f"--{name}" for name in ("finder", "tiles") if getattr(args, name) is not None]
-    told += ["--least-score"] if args.least_score is not None else []
-    if args.boxes is None:
-        args.boxes = "auto" if told or _ships() else "whole"
-    elif args.boxes != "auto" and told:
-        raise UserError(f"{told[0]} goes with --boxes auto, not with --boxes {args.boxes}")
+    for name in ("finder", "tiles", "least_score"):
+        if args.boxes != "auto" and getattr(args, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} goes with --boxes auto, not with --boxes {args.boxes}")
     if args.least_score is not None and not 0 < args.least_score < 1:
         raise UserError(f"--least-score must lie in 0..1, not {args.least_score:g}")
     if args.tiles is not None and not 1 <= args.tiles <= 16:
