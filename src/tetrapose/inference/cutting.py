@@ -67,7 +67,7 @@ def cut(item: Item, cutter: Cutter) -> Cut:
     bboxes = None if item.bboxes is None else as_bboxes(item.bboxes)
     width, height = cutter.size
     try:
-        pixels, size = _pixels(item.image, bboxes, cutter)
+        pixels, size = pixels_for(item.image, bboxes, cutter)
     except UserError as error:
         return Cut(
             item.key,
@@ -147,9 +147,13 @@ def unreadable(item: Item, error: UserError) -> Problem:
     return Problem(name, what, fix or "replace or remove it")
 
 
-def _pixels(
+def pixels_for(
     image: Picture, bboxes: np.ndarray | None, cutter: Cutter
 ) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture as large as its crops ask for, (H, W, 3) uint8 RGB, and its true (width, height).
+
+    Raises UserError for what cannot be read.
+    """
     if isinstance(image, str | Path):
         return images.read_image(image, least=_least(image, bboxes, cutter))
     if isinstance(image, Image.Image):

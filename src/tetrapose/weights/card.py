@@ -161,6 +161,11 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
     path = locate(name_or_path).with_suffix(".json")
     if not path.is_file():
         raise WeightsError(f"{path.with_suffix(SUFFIX)}: its card {path.name} is not beside it")
+    return read_card(path)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card in a file, whole and of a format that this version knows."""
     try:
         card = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
@@ -198,16 +203,7 @@ def _assemble(
     """The card's parts, with the tensors set as the model's float32 weights."""
     beside = path.with_suffix(".json")
     _demand_whole(card, beside)
-    try:
-        skeleton = skeletons.from_dict(card["skeleton"])
-        codec = codecs.from_dict(card["codec"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{beside}: {type(error).__name__.lower()}: {error}") from None
-    if codec.num_keypoints != len(skeleton):
-        raise WeightsError(
-            f"{beside}: the codec has {codec.num_keypoints} keypoints, the skeleton"
-            f" {skeleton.name!r} {len(skeleton)}"
-        )
+    codec, skeleton = meaning(card, beside)
     model = _build(card["architecture"], len(skeleton), beside)
     demand_match(model.state_dict(), tensors, path)
     weights = {
@@ -216,6 +212,21 @@ def _assemble(
     }
     model.load_state_dict(weights, assign=True)
     return model, codec, skeleton
+
+
+def meaning(card: Mapping[str, Any], path: Path) -> tuple[Codec, Skeleton]:
+    """What a card says of the network's output; ``path`` is for the message of a WeightsError."""
+    try:
+        skeleton = skeletons.from_dict(card["skeleton"])
+        codec = codecs.from_dict(card["codec"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{path}: {type(error).__name__.lower()}: {error}") from None
+    if codec.num_keypoints != len(skeleton):
+        raise WeightsError(
+            f"{path}: the codec has {codec.num_keypoints} keypoints, the skeleton"
+            f" {skeleton.name!r} {len(skeleton)}"
+        )
+    return codec, skeleton
 
 
 def _build(architecture: dict[str, Any], num_keypoints: int, path: Path) -> nn.Module:
