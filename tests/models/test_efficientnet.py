@@ -49,7 +49,7 @@ def test_stages_are_scaled_as_released():
 
 @pytest.mark.parametrize("wrong", [{"variant": 5}, {"variant": 0, "last": 4}])
 def test_unknown_forms_are_refused(wrong):
-    with pytest.raises(ValueError, match="variants 0 to 4"):
+    with pytest.raises(ValueError, match="variants 0 to 4, up to stage 5 or 6"):
         EfficientNetLite(**wrong)
 
 

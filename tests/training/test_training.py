@@ -297,8 +297,9 @@ def test_what_is_frozen_keeps_weights_and_statistics(dots, tmp_path):
     parts = replace(make_parts(), frozen=("stem", "stages.0"))
     before = {k: v.clone() for k, v in parts.model.state_dict().items()}
     module = fit(parts, crops(dots), None, make_plan(tmp_path, epochs=1))
-    changed = {k for k, v in module.model.state_dict().items() if not torch.equal(v, before[k])}
-    assert not any(name.startswith(("stem.", "stages.0.")) for name in changed)
+    after = module.model.state_dict()  # averaged over the steps, which rounds
+    changed = {k for k, v in after.items() if not torch.allclose(v, before[k], rtol=1e-5)}
+    assert not [name for name in changed if name.startswith(("stem.", "stages.0."))]
     assert any(name.startswith("stages.1.") for name in changed)
     module.train()
     assert not module.model.stem.training

@@ -80,7 +80,7 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         if variant not in MULTIPLIERS or last not in (5, 6):
             raise ValueError(
-                f"EfficientNet-Lite has variants 0 to 4 and last stage 5 or 6, not {variant}, {last}"
+                f"there are variants 0 to 4, up to stage 5 or 6, not {variant} up to {last}"
             )
         self.stem = Unit(3, 32, kernel=3, stride=2)
         stages, width = [], 32
