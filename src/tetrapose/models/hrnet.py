@@ -3,7 +3,9 @@
 Layer for layer the network of Sun et al. 2019, "Deep High-Resolution Representation Learning for
 Human Pose Estimation" (arXiv:1902.09212), with the parameter names of the authors' weights
 (github.com/leoxiaobin/deep-high-resolution-net.pytorch, MIT), so that those load as they stand.
-At 17 keypoints W32 has 28.5 M parameters, W48 63.6 M.
+At 17 keypoints W32 has 28.5 M parameters, W48 63.6 M. ``parts`` gives each keypoint a head of its
+own, as in Li and Lee 2023, "ScarceNet" (arXiv:2303.15023), with the names of
+github.com/chaneyddtt/ScarceNet (lib/models/pose_hrnet_part.py).
 """
 
 from __future__ import annotations
@@ -18,20 +20,32 @@ from tetrapose.models.blocks import Basic, Bottleneck, conv, demand_multiple, la
 BLOCKS = 4  # residual blocks of a branch within one exchange unit
 
 
-def hrnet_w32(num_keypoints: int) -> nn.Module:
+def hrnet_w18(num_keypoints: int, *, parts: bool = False) -> nn.Module:
+    """HRNet with 18, 36, 72, 144 channels: (B, 3, H, W) -> (B, num_keypoints, H/4, W/4)."""
+    return HRNet(num_keypoints, width=18, parts=parts)
+
+
+def hrnet_w32(num_keypoints: int, *, parts: bool = False) -> nn.Module:
     """HRNet with 32, 64, 128, 256 channels: (B, 3, H, W) -> (B, num_keypoints, H/4, W/4)."""
-    return HRNet(num_keypoints, width=32)
+    return HRNet(num_keypoints, width=32, parts=parts)
 
 
-def hrnet_w48(num_keypoints: int) -> nn.Module:
+def hrnet_w48(num_keypoints: int, *, parts: bool = False) -> nn.Module:
     """HRNet with 48, 96, 192, 384 channels: (B, 3, H, W) -> (B, num_keypoints, H/4, W/4)."""
-    return HRNet(num_keypoints, width=48)
+    return HRNet(num_keypoints, width=48, parts=parts)
+
+
+def hrnet(num_keypoints: int, *, width: int = 32, parts: bool = False) -> nn.Module:
+    """HRNet of any width, twice, four and eight times it in the coarser branches."""
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise ValueError(f"width must be a whole number above 0, not {width!r}")
+    return HRNet(num_keypoints, width=width, parts=parts)
 
 
 class HRNet(nn.Module):
     """The whole network; H and W are multiples of 32."""
 
-    def __init__(self, num_keypoints: int, width: int) -> None:
+    def __init__(self, num_keypoints: int, width: int, *, parts: bool = False) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.conv1 = conv(3, 64, kernel=3, stride=2)
@@ -46,7 +60,10 @@ class HRNet(nn.Module):
         self.stage3 = stage(widths[:3], units=4)
         self.transition3 = transition(widths[:3], widths)
         self.stage4 = stage(widths, units=3, outputs=1)
-        self.final_layer = nn.Conv2d(width, num_keypoints, 1)
+        if parts:
+            self.part_layers = nn.ModuleList(part_head(width) for _ in range(num_keypoints))
+        else:
+            self.final_layer = nn.Conv2d(width, num_keypoints, 1)
         start_small(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -58,7 +75,17 @@ class HRNet(nn.Module):
         branches = self.stage2(open_branch(self.transition1, [x]))
         branches = self.stage3(open_branch(self.transition2, branches))
         branches = self.stage4(open_branch(self.transition3, branches))
+        if hasattr(self, "part_layers"):
+            return torch.cat([head(branches[0]) for head in self.part_layers], dim=1)
         return self.final_layer(branches[0])
+
+
+def part_head(width: int) -> nn.Sequential:
+    """The layers that ScarceNet gives one keypoint: (B, width, h, w) -> (B, 1, h, w)."""
+    block = Bottleneck(width, width)
+    return nn.Sequential(
+        nn.Conv2d(width, width, 1), block, nn.Conv2d(width * block.expansion, 1, 1)
+    )
 
 
 class Exchange(nn.Module):
