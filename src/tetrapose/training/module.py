@@ -30,7 +30,7 @@ class Parts:
 
     ``loss`` None means the codec's own. ``patience`` is how many steps in a row may be skipped for
     not being finite before the run stops. ``frozen`` names parts of the model that keep the
-    weights and statistics they start with (``backbone.stages.0``).
+    weights they start with (``backbone.stages.0``).
     """
 
     model: nn.Module
@@ -56,19 +56,12 @@ class PoseModule(L.LightningModule):
         super().__init__()
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
-        self.still = freeze(self.model, parts.frozen)
+        freeze(self.model, parts.frozen)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def train(self, mode: bool = True) -> PoseModule:
-        """As ever, but what is frozen goes by its running statistics."""
-        super().train(mode)
-        for part in self.still:
-            part.eval()
-        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float 0..1 -> what the codec reads."""
@@ -91,7 +84,7 @@ class PoseModule(L.LightningModule):
         self.guard.begin(batch["index"].tolist())
         output = self(images)
         with self.full_precision():
-            target, weights = parts.codec.encode(batch["keypoints"], batch["weights"])
+            target, weights = encoded(parts.codec, batch)
             loss = (parts.loss or parts.codec.loss)(output, target, weights)
         if self.guard.loss(loss) is None:
             return None
@@ -121,7 +114,7 @@ class PoseModule(L.LightningModule):
         flip = torch.as_tensor(self.parts.skeleton.flip_indices, device=images.device)
         with self.full_precision():
             points, scores = codec.decode((plain + codec.mirror(mirrored, flip)) / 2)
-            target, weights = codec.encode(batch["keypoints"], batch["weights"])
+            target, weights = encoded(codec, batch)
             loss = (self.parts.loss or codec.loss)(plain, target, weights)
         self.log("val/loss", loss, batch_size=len(images))
         self._note_unreadable(batch)
@@ -144,8 +137,16 @@ class PoseModule(L.LightningModule):
         self.unreadable = set(kept.get("unreadable", []))
 
 
-def freeze(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """Take the named parts out of training; a UserError names one that the model lacks."""
+def encoded(codec: Codec, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Targets and weights of a batch's labels."""
+    return codec.encode(batch["keypoints"], batch["weights"], batch["visibility"])
+
+
+def freeze(model: nn.Module, names: Sequence[str]) -> None:
+    """Take the weights of the named parts out of training; their norms' statistics go on.
+
+    Raises UserError for a part that the network lacks.
+    """
     parts = dict(model.named_modules())
     for name in names:
         if name not in parts:
@@ -153,4 +154,3 @@ def freeze(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"lit_module.frozen: the network has no part {name!r}{hint}")
         parts[name].requires_grad_(False)
-    return [parts[name] for name in names]
