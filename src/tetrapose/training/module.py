@@ -17,6 +17,7 @@ from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
 from tetrapose.training.guard import Guard
 from tetrapose.training.schedules import prepare
+from tetrapose.training.supervision import demand_background, supervised
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 ImageChange = Callable[[Tensor, torch.Generator], Tensor]
@@ -54,6 +55,7 @@ class PoseModule(L.LightningModule):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
+        demand_background(parts.model, parts.codec)
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
         freeze(self.model, parts.frozen)
@@ -63,8 +65,8 @@ class PoseModule(L.LightningModule):
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float 0..1 -> what the codec reads."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """(B, 3, H, W) float 0..1 -> what the codec reads; in training perhaps a tuple of it."""
         normal = (images - self.mean) / self.std
         return self.model(normal.contiguous(memory_format=torch.channels_last))
 
@@ -85,7 +87,7 @@ class PoseModule(L.LightningModule):
         output = self(images)
         with self.full_precision():
             target, weights = encoded(parts.codec, batch)
-            loss = (parts.loss or parts.codec.loss)(output, target, weights)
+            loss = supervised(parts.loss or parts.codec.loss, output, target, weights)
         if self.guard.loss(loss) is None:
             return None
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
