@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+WARPS = ("borders", "centres", "origin")
+
 
 def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
     """(..., 4) x, y, width, height -> x1, y1, x2, y2."""
@@ -67,19 +69,28 @@ def crop_matrix(
     *,
     rotation: float = 0.0,
     mirror: bool = False,
+    warp: str = "borders",
 ) -> np.ndarray:
     """(2, 3) matrix taking picture pixels to crop pixels.
 
     ``center`` and ``size`` (width, height) give the region, ``out_size`` (width, height) the crop,
     ``rotation`` degrees by which the content turns counter-clockwise as seen, ``mirror`` a
-    left-right flip of the crop after rotation (names are the caller's to exchange).
+    left-right flip of the crop after rotation (names are the caller's to exchange). ``warp`` says
+    where the region's borders fall: on the crop's ("borders", the rule of this package), on the
+    centres of its outermost pixels ("centres"), or half a pixel right of and below its borders
+    ("origin"). The last two are for networks that were taught so.
+    Source: centres: unbiased data processing, Huang et al., CVPR 2020; origin: the code of
+    SimpleBaseline and HRNet (lib/utils/transforms.py), which puts the region's centre at size / 2.
     """
+    if warp not in WARPS:
+        raise ValueError(f"warp must be one of {', '.join(WARPS)}, not {warp!r}")
     width, height = out_size
-    scale = np.array([width / size[0], height / size[1]])
+    less = 1 if warp == "centres" else 0
+    scale = np.array([(width - less) / size[0], (height - less) / size[1]])
     angle = np.deg2rad(rotation)
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.diag(scale) @ np.array([[cos, sin], [-sin, cos]])
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    middle = np.array([(width - 1) / 2, (height - 1) / 2]) + (0.5 if warp == "origin" else 0.0)
     if mirror:
         linear = np.diag([-1.0, 1.0]) @ linear
     offset = middle - linear @ np.asarray(center, dtype=np.float64)

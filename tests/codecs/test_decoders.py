@@ -12,9 +12,11 @@ from hypothesis.extra import numpy as arrays
 
 from tetrapose.codecs import Heatmap
 from tetrapose.codecs.gaussian import draw_gaussians
+from tetrapose.codecs.grids import Grid
 from tetrapose.codecs.peaks import blur, find_peaks
 
 HEIGHT, WIDTH = 20, 26
+PIXELS = Grid("borders", (WIDTH, HEIGHT), (WIDTH, HEIGHT))
 
 
 def slow_argmax(heatmap: np.ndarray) -> tuple[int, int]:
@@ -63,9 +65,7 @@ def slow_dark(heatmap: np.ndarray, kernel: int) -> np.ndarray:
 
 peaked = st.builds(
     lambda x, y, sigma, noise, seed: np.asarray(
-        draw_gaussians(
-            torch.tensor([[[x, y]]]), torch.ones(1, 1), (WIDTH, HEIGHT), stride=1, sigma=sigma
-        )[0][0, 0]
+        draw_gaussians(torch.tensor([[[x, y]]]), torch.ones(1, 1), PIXELS, sigma=sigma)[0][0, 0]
         + noise * torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed)),
         dtype=np.float32,
     ),

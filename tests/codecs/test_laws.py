@@ -280,6 +280,6 @@ def test_all_faults_of_the_fields_are_told_at_once(kind: Any) -> None:
 
 def test_an_unknown_kind_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="heatmap, distribution"):
-        codecs.from_dict({"kind": "udp", "num_keypoints": 3})
+        codecs.from_dict({"kind": "offsets", "num_keypoints": 3})
     with pytest.raises(ValueError, match="'distribution': reach must"):
         codecs.from_dict({**Distribution(3).to_dict(), "reach": 0})

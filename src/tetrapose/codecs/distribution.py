@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tetrapose.codecs.checks import demand_grid
+from tetrapose.codecs.checks import demand_grid, grid_of, plain
 from tetrapose.codecs.gaussian import draw_gaussians
+from tetrapose.codecs.grids import Grid, Kind
 from tetrapose.codecs.peaks import Decoder, find_peaks, finite, windows
 
 
@@ -47,17 +48,27 @@ class Distribution:
     @property
     def map_size(self) -> tuple[int, int]:
         """(width, height) of the maps in cells."""
-        return self.input_size[0] // self.stride, self.input_size[1] // self.stride
+        return self.cells.map_size
 
-    def encode(self, keypoints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def cells(self) -> Grid:
+        """Where the cells stand."""
+        return grid_of(self)
+
+    @property
+    def warp(self) -> Kind:
+        """The warp by which crops are cut: ``geometry.crop_matrix``."""
+        return "borders"
+
+    def encode(
+        self, keypoints: Tensor, weights: Tensor, visibility: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Points (B, K, 2) in crop pixels -> logits (B, K, h, w) to a constant, weights (B, K).
 
         A point that is NaN gets zeros and weight 0; one outside the crop has no cell, so it gets
         zeros (an even spread) and the share ``outside`` of its weight.
         """
-        maps, inner = draw_gaussians(
-            keypoints, weights, self.map_size, stride=self.stride, sigma=self.sigma
-        )
+        maps, inner = draw_gaussians(keypoints, weights, self.cells, sigma=self.sigma)
         size = torch.tensor(self.input_size, device=keypoints.device)
         inside = ((keypoints > -0.5) & (keypoints < size - 0.5)).all(-1)
         known = torch.isfinite(keypoints).all(-1)
@@ -77,7 +88,7 @@ class Distribution:
         output = finite(output.float(), high=50.0, low=-50.0)
         chances = output.flatten(2).softmax(-1).reshape(output.shape)
         cells, _ = find_peaks(chances, self.decoder, blur_kernel=self.blur_kernel)
-        return (cells + 0.5) * self.stride - 0.5, self._mass_near(chances, cells)
+        return self.cells.to_pixels(cells), self._mass_near(chances, cells)
 
     def mirror(self, output: Tensor, flip_indices: Tensor) -> Tensor:
         """The perfect output for the mirrored crop: maps turned, left and right exchanged."""
@@ -100,4 +111,4 @@ class Distribution:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
-        return {"kind": "distribution", **asdict(self), "input_size": list(self.input_size)}
+        return plain("distribution", asdict(self))

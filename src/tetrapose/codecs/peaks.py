@@ -1,4 +1,4 @@
-"""From maps to points for a whole batch in torch: arg-max, quarter shift, DARK."""
+"""From maps to points for a whole batch in torch: arg-max, quarter shift, DARK, UDP's DARK."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Decoder = Literal["argmax", "shift", "dark"]
-DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark")
+Decoder = Literal["argmax", "shift", "dark", "dark_udp"]
+DECODERS: tuple[Decoder, ...] = ("argmax", "shift", "dark", "dark_udp")
 FLOOR = 1e-10  # least value whose logarithm is taken
+BOUNDS = (1e-3, 50.0)  # between which UDP's code takes it
 # The cells x, y about a peak that a step reads, and from their logarithms to gx, gy, dxx, dyy, dxy:
 # central differences, those of second order over two cells.
 STENCIL = (
@@ -25,6 +26,17 @@ DIFFERENCES = (
     {(0, 2): 1 / 4, (0, 0): -1 / 2, (0, -2): 1 / 4},
     {(1, 1): 1 / 4, (1, -1): -1 / 4, (-1, 1): -1 / 4, (-1, -1): 1 / 4},
 )
+# The same as UDP's code takes them: those of second order over one cell, dxy along one diagonal.
+UDP_DIFFERENCES = (
+    {(1, 0): 1 / 2, (-1, 0): -1 / 2},
+    {(0, 1): 1 / 2, (0, -1): -1 / 2},
+    {(1, 0): 1.0, (0, 0): -2.0, (-1, 0): 1.0},
+    {(0, 1): 1.0, (0, 0): -2.0, (0, -1): 1.0},
+    {(1, 1): 1 / 2, (1, 0): -1 / 2, (0, 1): -1 / 2, (0, 0): 1.0, (-1, 0): -1 / 2,
+     (0, -1): -1 / 2, (-1, -1): 1 / 2},
+)  # fmt: skip
+UDP_CELLS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
+UDP_PLACES = [STENCIL.index(cell) for cell in UDP_CELLS]
 FIXED_KERNELS = {3: (1, 2, 1), 5: (1, 4, 6, 4, 1), 7: (2, 7, 14, 18, 14, 7, 2)}
 
 
@@ -32,8 +44,9 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
     """Maps (B, K, h, w), larger is likelier -> cells (B, K, 2) x, y and their values (B, K).
 
     ``argmax`` gives whole cells; ``shift`` moves a quarter cell towards the larger neighbour on
-    each axis (Newell et al. 2016); ``dark`` takes the Taylor step of ``dark_refine``, which needs
-    a peak above 0. Values that are not finite are read as 0.
+    each axis (Newell et al. 2016); ``dark`` and ``dark_udp`` take the Taylor steps of
+    ``dark_refine`` and ``udp_refine``, which need a peak above 0. Values that are not finite are
+    read as 0.
     """
     maps = maps.float().contiguous()
     values, cells = _highest(maps)
@@ -45,6 +58,8 @@ def find_peaks(maps: Tensor, decoder: Decoder, *, blur_kernel: int = 11) -> tupl
         return cells + 0.25 * _gradient(maps, cells).sign(), values
     if decoder == "dark":
         return dark_refine(maps, cells, blur_kernel=blur_kernel), values
+    if decoder == "dark_udp":
+        return udp_refine(maps, cells, values, blur_kernel=blur_kernel), values
     if decoder != "argmax":
         raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
     return cells, values
@@ -105,12 +120,43 @@ def dark_refine(maps: Tensor, cells: Tensor, *, blur_kernel: int = 11) -> Tensor
         if bool(low.any()):
             near[low] *= _restoring(maps[low][None].double(), blur_kernel)[0, :, 0]
     logs = near.clamp_min_(FLOOR).log_()
-    gx, gy, dxx, dyy, dxy = (logs @ _differences().to(logs.device)).unbind(-1)
+    return _newton(cells, logs @ _differences().to(logs.device), inside, blur_kernel)
+
+
+def udp_refine(maps: Tensor, cells: Tensor, values: Tensor, *, blur_kernel: int = 11) -> Tensor:
+    """Sub-cell peaks as UDP reads them: DARK's step with second differences over one cell.
+
+    ``values`` (B, K) are the peaks'. It steps from all but the outermost cells, where UDP's code
+    repeats the border and so takes half a cell outwards whatever the map says; it adds float32's
+    epsilon to the curvature, which moves no point that can be seen, and bounds no step: here those
+    from what is no maximum, or longer than a blur radius, are not taken.
+    Source: Huang et al., CVPR 2020, section 4, and its code (post_dark_udp), that MMPose's
+    refine_keypoints_dark_udp follows: blur back to the map's maximum, values kept in 1e-3..50.
+    """
+    if maps.numel() == 0:
+        return cells
+    h, w = maps.shape[-2:]
+    inside = ((cells > 0) & (cells < torch.tensor([w - 1, h - 1], device=cells.device))).all(-1)
+    near = _blurred_near(maps, cells, blur_kernel, where=inside)[..., UDP_PLACES]
+    if not bool(near.isfinite().all()):
+        maps = finite(maps, high=0.0, low=0.0)
+        near = _blurred_near(maps, cells, blur_kernel, where=inside)[..., UDP_PLACES]
+    # scaling back matters where a value meets a bound, and there alone: see ``dark_refine``
+    scaled = inside & ((near.amin(-1) < BOUNDS[0]) | (values > BOUNDS[1]))
+    if bool(scaled.any()):
+        near[scaled] *= _restoring(maps[scaled][None].double(), blur_kernel)[0, :, 0]
+    logs = near.clamp_(*BOUNDS).log_()
+    return _newton(cells, logs @ _udp_differences().to(logs.device), inside, blur_kernel)
+
+
+def _newton(cells: Tensor, differences: Tensor, inside: Tensor, kernel: int) -> Tensor:
+    """Cells (B, K, 2) after one step by gx, gy, dxx, dyy, dxy (B, K, 5), where one can be taken."""
+    gx, gy, dxx, dyy, dxy = differences.unbind(-1)
     det = dxx * dyy - dxy * dxy
     usable = inside & (det > 1e-12) & (dxx < 0)
     safe = torch.where(usable, det, 1.0)
     step = torch.stack([dxy * gy - dyy * gx, dxy * gx - dxx * gy], dim=-1) / safe[..., None]
-    usable &= step.square().sum(-1) <= ((blur_kernel - 1) / 2) ** 2
+    usable &= step.square().sum(-1) <= ((kernel - 1) / 2) ** 2
     return cells + torch.where(usable[..., None], step, 0.0).float()
 
 
@@ -191,6 +237,13 @@ def _bands(kernel: int) -> tuple[Tensor, Tensor]:
 def _differences() -> Tensor:
     """(13, 5) from the stencil to gx, gy, dxx, dyy, dxy."""
     rows = [[terms.get(cell, 0.0) for terms in DIFFERENCES] for cell in STENCIL]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@cache
+def _udp_differences() -> Tensor:
+    """(7, 5) the same of UDP, from those cells of the stencil that it reads."""
+    rows = [[terms.get(cell, 0.0) for terms in UDP_DIFFERENCES] for cell in UDP_CELLS]
     return torch.tensor(rows, dtype=torch.float64)
 
 

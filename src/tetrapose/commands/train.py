@@ -178,7 +178,10 @@ def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
         image_changes=[_make(one) for one in config.train_augmentations.image],
         seed=config.seed,
     )
-    shared = {"size": tuple(config.input_size), "padding": config.padding, "seed": config.seed}
+    shared = {
+        "size": tuple(config.input_size), "padding": config.padding, "seed": config.seed,
+        "warp": parts.codec.warp,
+    }  # fmt: skip
 
     def crops(pose_set: Any, changes: Any, name: str) -> CropDataset:
         dataset = CropDataset(

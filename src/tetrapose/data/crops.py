@@ -22,6 +22,7 @@ class Batch(TypedDict):
     image: Tensor  # (B, 3, H, W) uint8 RGB
     keypoints: Tensor  # (B, K, 2) float32 crop pixels, NaN where unlabelled
     weights: Tensor  # (B, K) float32
+    visibility: Tensor  # (B, K) uint8 as in COCO, 0 where there is no point
     index: Tensor  # (B,) row of the set
     readable: Tensor  # (B,) bool
 
@@ -79,8 +80,9 @@ class CropDataset(Dataset):
 
     Randomness is a function of (seed, epoch, row) alone: not of the worker, the order or what was
     drawn before, so that a resumed run sees what an uninterrupted one would have seen. ``size`` is
-    the crop's (width, height); ``padding`` multiplies the box before any change. ``pictures`` takes
-    the place of the set's files. A copy in a worker holds columns, and no ``pose_set``.
+    the crop's (width, height); ``padding`` multiplies the box before any change; ``warp`` is the
+    codec's (``geometry.crop_matrix``). ``pictures`` takes the place of the set's files. A copy in a
+    worker holds columns, and no ``pose_set``.
     """
 
     def __init__(
@@ -93,18 +95,21 @@ class CropDataset(Dataset):
         target_changes: Sequence[TargetChange] = (),
         seed: int = 0,
         pictures: Pictures | None = None,
+        warp: str = "borders",
     ) -> None:
         self.pose_set = pose_set
         self.size = (int(size[0]), int(size[1]))
         self.changes = tuple(changes)
         self.target_changes = tuple(target_changes)
         self.seed = seed
+        self.warp = warp
         self.pictures: Pictures = pictures if pictures is not None else Files(pose_set)
         self.centers, self.sizes = geometry.box_to_region(
             pose_set.bboxes, aspect=self.size[0] / self.size[1], padding=padding
         )
         self.skeleton = pose_set.skeleton
         self.keypoints = pose_set.keypoints
+        self.visibility = pose_set.visibility
         self.weights = pose_set.weights
         self.image_index = pose_set.image_index
         self.flips = pose_set.skeleton.flip_indices
@@ -130,11 +135,12 @@ class CropDataset(Dataset):
             self.size,
             rotation=region.rotation,
             mirror=region.mirror,
+            warp=self.warp,
         )
         moved = geometry.transform_points(matrix, points)
-        weights = self._weights(row)
+        weights, seen = self._weights(row), self.visibility[row]
         if region.mirror:
-            moved, weights = moved[self.flips], weights[self.flips]
+            moved, weights, seen = moved[self.flips], weights[self.flips], seen[self.flips]
         weights = weights * np.isfinite(moved).all(-1)
         for target_change in self.target_changes:
             moved, weights = target_change(moved, weights, rng)
@@ -143,9 +149,15 @@ class CropDataset(Dataset):
             "image": np.ascontiguousarray(pixels.transpose(2, 0, 1)),
             "keypoints": moved.astype(np.float32),
             "weights": weights if readable else np.zeros_like(weights),
+            "visibility": np.where(np.isfinite(moved).all(-1), seen, 0).astype(np.uint8),
             "index": row,
             "readable": readable,
         }
+
+    def matrix(self, row: int) -> np.ndarray:
+        """(2, 3) from the picture of ``row`` to its crop before any change."""
+        center, size = self.centers[row], self.sizes[row]
+        return geometry.crop_matrix(center, size, self.size, warp=self.warp)
 
     def scales(self) -> np.ndarray:
         """(M,) the share of each picture's resolution that its crops show at the closest.
@@ -235,6 +247,7 @@ def to_batch(samples: Sequence[dict[str, np.ndarray | int | bool]]) -> Batch:
         image=stack("image"),
         keypoints=stack("keypoints"),
         weights=stack("weights"),
+        visibility=stack("visibility"),
         index=stack("index"),
         readable=stack("readable"),
     )

@@ -34,11 +34,13 @@ class Cutter:
     """How crops are cut: ``size`` (width, height), ``padding`` of bboxes, ``preview``'s side.
 
     ``preview`` 0 keeps no picture; otherwise a copy no longer than that is kept to draw on.
+    ``warp`` is the codec's: ``geometry.crop_matrix``.
     """
 
     size: tuple[int, int]
     padding: float
     preview: int = 0
+    warp: str = "borders"
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _matrices(bboxes: np.ndarray, cutter: Cutter) -> np.ndarray:
         bboxes, aspect=cutter.size[0] / cutter.size[1], padding=cutter.padding
     )
     matrices = [
-        geometry.crop_matrix(center, size, cutter.size)
+        geometry.crop_matrix(center, size, cutter.size, warp=cutter.warp)
         for center, size in zip(centers, sizes, strict=True)
     ]
     return np.array(matrices, dtype=np.float64).reshape(-1, 2, 3)

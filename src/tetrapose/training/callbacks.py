@@ -52,8 +52,8 @@ class Score(Callback):
         placed = np.full(pose_set.keypoints.shape, np.nan)
         valued = np.zeros(placed.shape[:2])
         for row, crop_points, crop_scores in zip(rows, points, scores, strict=True):
-            matrix = geometry.crop_matrix(data.centers[row], data.sizes[row], data.size)
-            placed[row] = geometry.transform_points(geometry.invert(matrix), crop_points)
+            back = geometry.invert(data.matrix(row))
+            placed[row] = geometry.transform_points(back, crop_points)
             valued[row] = crop_scores
         placed = carried(placed, self.back, empty=np.nan)
         valued = carried(valued, self.back, empty=0.0)
