@@ -44,8 +44,11 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     if isinstance(module, nn.Sequential):
         pairs = list(zip(names, names[1:], strict=False))
     else:
+        # a norm that stands before the convolution of its number acts before it (models.hourglass)
         pairs = [
-            (name, f"bn{name[4:]}") for name in names if re.fullmatch(r"conv\d+", name) is not None
+            (name, f"bn{name[4:]}")
+            for i, name in enumerate(names)
+            if re.fullmatch(r"conv\d+", name) is not None and f"bn{name[4:]}" in names[i + 1 :]
         ]
     return [
         (one, two)
