@@ -177,6 +177,11 @@ def read_card(path: Path) -> dict[str, Any]:
 def _demand_whole(card: Any, path: Path) -> None:
     if not isinstance(card, dict):
         raise WeightsError(f"{path}: not a model card, since it is no JSON object")
+    if card.get("kind") == "backbone":
+        raise WeightsError(
+            f"{path.with_suffix(SUFFIX)}: a backbone to start training from (checkpoint_path=...),"
+            " which does not predict"
+        )
     missing = [key for key in KINDS if key not in card]
     if missing:
         raise WeightsError(f"{path}: not a model card, since it lacks {', '.join(missing)}")
@@ -303,8 +308,14 @@ def _find_builder(name: Any, path: Path) -> Callable[..., Any]:
     return builder
 
 
-def demand_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
-    """Raise WeightsError unless the tensors of a file are those of its network."""
+def demand_match(
+    wanted: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    path: Path,
+    *,
+    what: str = "the card's network",
+) -> None:
+    """Raise WeightsError unless the tensors of a file are those of its network, called ``what``."""
     faults = []
     missing, left_over = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing:
@@ -323,7 +334,7 @@ def demand_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path
     if kinds:
         faults.append(f"of another kind of number {_some(kinds)}")
     if faults:
-        raise WeightsError(f"{path}: the tensors are not the card's network: {'; '.join(faults)}")
+        raise WeightsError(f"{path}: the tensors are not {what}: {'; '.join(faults)}")
 
 
 def stored(value: Tensor, dtype: torch.dtype) -> Tensor:

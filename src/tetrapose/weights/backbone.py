@@ -1,0 +1,94 @@
+"""Backbones as two files, as models are: tensors to start a training from, and their card.
+
+``checkpoint_path=FILE.safetensors`` takes what fits by name. The card holds format, kind
+("backbone"), architecture, normalisation, training, code_version and sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from tetrapose import __version__
+from tetrapose.weights import card as cards
+from tetrapose.weights.files import SUFFIX, WeightsError, parse_tensors, read_bytes, replace_file
+
+FORMAT = 1
+KIND = "backbone"
+
+
+def save(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    builder: str,
+    arguments: Mapping[str, Any],
+    normalisation: Mapping[str, Any],
+    training: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Write tensors that are part of a builder's network, and the card; gives the card as written.
+
+    Raises WeightsError, before anything is written, for a tensor that the network has not, or of
+    another shape, and for values that are not finite.
+    """
+    architecture = {"builder": builder, "arguments": dict(arguments)}
+    whole = cards.build_network(architecture, path, num_keypoints=1).state_dict()
+    part = {name: whole[name] for name in whole if name in tensors}
+    cards.demand_match(part, tensors, path, what=f"a backbone of {builder}")
+    values = sum(t.numel() for t in whole.values())
+    share = sum(t.numel() for t in part.values()) / max(values, 1)
+    if share < 0.5:
+        raise WeightsError(f"{path}: only {share:.0%} of the values of {builder} are there")
+    kept = {name: cards.stored(value, dtype) for name, value in tensors.items()}
+    broken = [name for name, value in kept.items() if not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{path}: not saved, since weights are not finite: {broken[0]}")
+    data = to_bytes(kept)
+    written = {
+        "format": FORMAT,
+        "kind": KIND,
+        "architecture": architecture,
+        "normalisation": cards.plain(normalisation),
+        "training": cards.plain(training),
+        "code_version": __version__,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    text = json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    replace_file(path, data)
+    replace_file(path.with_suffix(".json"), text.encode())
+    return written
+
+
+def is_backbone(path: str | Path) -> bool:
+    """Whether a file's card says that it is a backbone."""
+    beside = Path(path).with_suffix(".json")
+    if not str(path).endswith(SUFFIX) or not beside.is_file():
+        return False
+    try:
+        card = json.loads(read_bytes(beside))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(card, dict) and card.get("kind") == KIND
+
+
+def load(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a backbone's file, whole and the ones its card was written for, as float32."""
+    path = Path(path)
+    data = read_bytes(path)
+    card = json.loads(read_bytes(path.with_suffix(".json")))
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        parse_tensors(data, path)  # a file cut short says so itself
+        raise WeightsError(
+            f"{path}: is not the file that {path.stem}.json was written for (sha256 differs);"
+            " import it again"
+        )
+    tensors = parse_tensors(data, path)
+    return {n: v.float() if v.is_floating_point() else v for n, v in tensors.items()}
