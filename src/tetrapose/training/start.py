@@ -12,6 +12,9 @@ from tetrapose.skeletons import Skeleton
 from tetrapose.skeletons.mapping import between
 
 
+INNER = "network."  # the names within a head that was put around a network (models/simcc.py)
+
+
 def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list[str]:
     """Load ``source`` into ``model``: a shipped name, a .safetensors, a run's .ckpt, imagenet:NAME.
 
@@ -21,6 +24,8 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
     """
     state, theirs = _read(source)
     own = model.state_dict()
+    if any(name.startswith(INNER) for name in own) and not any(n.startswith(INNER) for n in state):
+        state = {f"{INNER}{name}": tensor for name, tensor in state.items()}
     fresh: list[str] = []
     unknown: list[str] = []
     taken = 0
@@ -54,8 +59,8 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
 
 
 def _read(source: str | Path) -> tuple[dict[str, Tensor], Skeleton | None]:
+    from tetrapose.weights import backbone, imagenet
     from tetrapose.weights import card as cards
-    from tetrapose.weights import imagenet
 
     if str(source).startswith(imagenet.PREFIX):
         return imagenet.backbone(str(source)), None
@@ -66,6 +71,8 @@ def _read(source: str | Path) -> tuple[dict[str, Tensor], Skeleton | None]:
         inner = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         tensors = inner or {k: v for k, v in state.items() if isinstance(v, Tensor)}
         return tensors, None
+    if backbone.is_backbone(source):
+        return backbone.load(source), None
     loaded = cards.load(source)
     return dict(loaded.model.state_dict()), loaded.skeleton
 
