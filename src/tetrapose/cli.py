@@ -14,7 +14,9 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-COMMANDS = ("predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "synth", "info")
+COMMANDS = (
+    "predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "models", "synth", "info",
+)  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
