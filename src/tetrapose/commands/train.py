@@ -139,7 +139,7 @@ def _train(config: Any) -> int:
     problems = [*train.pose_set.problems, *(val.pose_set.problems if val else ())]
     left_out = [problem for problem in problems if problem.left_out]
     module = fit(parts, train, val, plan)
-    path = finish(folder, module, train, _plain(config))
+    path = finish(folder, module, train, {**_plain(config), "model": _network(config)})
     left_out_pictures = sorted(module.unreadable)
     for problem in left_out:
         print(f"left out: {problem}", file=sys.stderr)
@@ -163,7 +163,7 @@ def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
     truth = open_set(data.val, split=_plain(data.val_split)) if data.val else None
     val = truth and onto(truth, train.skeleton)
     points = len(train.skeleton)
-    model = _make(config.model, num_keypoints=points)
+    model = _make(_network(config), num_keypoints=points)
     if config.checkpoint_path:
         for line in start_from(model, config.checkpoint_path, train.skeleton):
             print(line)
@@ -199,6 +199,12 @@ def _build(config: Any) -> tuple[Any, Any, Any, Any, Any]:
         truth,
         draws,
     )
+
+
+def _network(config: Any) -> dict[str, Any]:
+    """The model, with the head around it where the codec brings one (configs/head)."""
+    model, head = _plain(config.model), _plain(config.get("head"))
+    return {**head, "network": model, "_recursive_": False} if head else model
 
 
 def _make(config: Any, **more: Any) -> Any:

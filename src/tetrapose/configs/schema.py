@@ -23,6 +23,7 @@ class TrainConfig:
     train_augmentations: dict[str, Any]
     test_augmentations: dict[str, Any]
     callbacks: dict[str, Any]
+    head: dict[str, Any] = field(default_factory=dict)
     name: str = "run"
     run_dir: str = "runs/run"
     input_size: list[int] = field(default_factory=lambda: [192, 192])

@@ -11,7 +11,6 @@ from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
 from tetrapose.skeletons.mapping import between
 
-
 INNER = "network."  # the names within a head that was put around a network (models/simcc.py)
 
 
