@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     from tetrapose.errors import UserError
 
-    args = build_parser().parse_args(argv)
+    args = _parse(build_parser(), argv)
     keep_freed_memory()
     try:
         return int(args.run(args))
@@ -74,6 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"tetrapose: {type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
     return 2
+
+
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments as argparse reads them, and overrides also behind an option, where it stops."""
+    args, rest = parser.parse_known_args(argv)
+    if rest and hasattr(args, "overrides") and not any(word.startswith("-") for word in rest):
+        args.overrides += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def keep_freed_memory() -> bool:

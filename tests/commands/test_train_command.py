@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tetrapose import skeletons
+from tetrapose.cli import main
 
 TINY = [
     "dataset=custom", "dataset.batch_size=4", "dataset.workers=0", "input_size=[64,64]",
@@ -143,3 +144,12 @@ def test_a_mix_of_conventions_trains_from_one_command(tmp_path, network):
     assert str(tmp_path) not in json.dumps(card["training"])
     curve = (tmp_path / "run" / "curves.csv").read_text()
     assert "val/AP" in curve, "scored on the cats' own points"
+
+
+def test_overrides_may_stand_behind_an_option(capsys):
+    show = ["train", "experiment=alone", "--show", "dataset.root=/somewhere"]
+    assert main(show) == 0
+    assert "/somewhere" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*show, "--shwo"])
+    assert "unrecognized arguments: dataset.root=/somewhere --shwo" in capsys.readouterr().err
