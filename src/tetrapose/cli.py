@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 COMMANDS = (
-    "predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "models", "synth", "info",
+    "predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "models", "weights",
+    "synth", "info",
 )  # fmt: skip
 
 

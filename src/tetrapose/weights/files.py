@@ -36,6 +36,13 @@ def shipped_folder() -> Path:
     return Path(str(resources.files("tetrapose.weights")))
 
 
+def fetched_folder() -> Path:
+    """Where fetched models lie: tetrapose/weights in the user's cache ($XDG_CACHE_HOME)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "tetrapose" / "weights"
+
+
 def available() -> tuple[str, ...]:
     """Names of the pose models that ship, sorted."""
     files = [f for f in shipped_folder().glob(f"*{SUFFIX}") if f.stem != FINDER]
@@ -43,13 +50,16 @@ def available() -> tuple[str, ...]:
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """The safetensors file of a shipped model's name or of a path; its card lies beside it.
+    """The safetensors file of a shipped or fetched model's name, or of a path; its card beside it.
 
     Raises WeightsError for a file of another kind and for a name that there is not.
     """
     text, path = str(name_or_path), Path(name_or_path)
     if text in available():
         return shipped_folder() / f"{text}{SUFFIX}"
+    fetched = fetched_folder() / f"{text}{SUFFIX}"
+    if re.fullmatch(r"[a-z]\w*", text) and fetched.is_file() and not path.exists():
+        return fetched
     if path.suffix == ".json" and path.with_suffix(SUFFIX).exists():
         return path.with_suffix(SUFFIX)
     if path.suffix in PICKLES:
