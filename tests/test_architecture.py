@@ -21,7 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 
 WORDS = {"errors", "skeletons", "structures", "geometry", "images"}
 SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render"}
-ASSEMBLIES = {"weights", "training", "inference", "reports"}
+ASSEMBLIES = {"weights", "training", "inference", "export", "reports"}
 
 ROOMS: dict[str, set[str]] = {
     # level 0, words: nothing above numpy
@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "weights": WORDS | SKILLS,
     "training": WORDS | SKILLS | {"weights"},
     "inference": WORDS | SKILLS | {"weights"},
+    "export": WORDS | SKILLS | {"weights", "inference"},  # what it writes it also runs
     "reports": WORDS | SKILLS,
     # doors; configs are the command line's and nobody else's
     "configs": WORDS | SKILLS | ASSEMBLIES,

@@ -15,6 +15,7 @@ from tetrapose.codecs import Heatmap
 from tetrapose.errors import UserError
 from tetrapose.inference.fusing import fuse
 from tetrapose.inference.predictor import load
+from tetrapose.models.efficientnet import efficientnet_lite
 from tetrapose.models.hrnet import HRNet
 from tetrapose.models.simple_baseline import simple_baseline
 from tetrapose.models.small import small
@@ -45,8 +46,8 @@ def norms(model: nn.Module) -> int:
 @pytest.mark.parametrize(
     "build",
     [lambda: small(5, **TINY), lambda: HRNet(5, width=4), lambda: simple_baseline(5, 18),
-     lambda: simple_baseline(5, 50)],
-    ids=["small", "hrnet", "simple_baseline_18", "simple_baseline_50"],
+     lambda: simple_baseline(5, 50), lambda: efficientnet_lite(5, variant=0, widths=(8, 8, 8, 8))],
+    ids=["small", "hrnet", "simple_baseline_18", "simple_baseline_50", "efficientnet_lite"],
 )  # fmt: skip
 @torch.no_grad()
 def test_every_network_of_the_package_is_fused_whole_and_equal_to_1e_5(build) -> None:
@@ -68,7 +69,7 @@ def test_norms_that_follow_no_convolution_stay() -> None:
             self.bn2 = nn.BatchNorm2d(8)
             self.body = nn.Sequential(
                 nn.Conv2d(8, 8, 1, bias=True), nn.ReLU(), nn.BatchNorm2d(8),
-                nn.Conv2d(8, 8, 3, groups=2), nn.BatchNorm2d(8),
+                nn.ConvTranspose2d(8, 8, 3, groups=2), nn.BatchNorm2d(8),
                 nn.Conv2d(8, 8, 1, bias=True), nn.BatchNorm2d(8),
             )  # fmt: skip
 

@@ -54,7 +54,7 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
         (one, two)
         for one, two in pairs
         if isinstance(children[one], CONVOLUTIONS)
-        and children[one].groups == 1
+        and (children[one].groups == 1 or isinstance(children[one], nn.Conv2d))
         and isinstance(children.get(two), nn.BatchNorm2d)
         and children[two].affine
         and children[two].track_running_stats

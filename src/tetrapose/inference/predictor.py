@@ -21,20 +21,26 @@ import torch
 from torch import Tensor, nn
 
 from tetrapose import geometry
-from tetrapose.codecs import Codec
+from tetrapose.codecs import Codec, TellsVisibility
 from tetrapose.codecs.peaks import DECODERS
 from tetrapose.errors import UserError
 from tetrapose.evaluation.calibration import Calibration
 from tetrapose.inference.ahead import map_ahead
 from tetrapose.inference.cutting import Cut, Cutter, Item, Picture, cut
+from tetrapose.inference.exported import is_exported
+from tetrapose.inference.exported import read as read_exported
 from tetrapose.inference.fusing import fuse
+from tetrapose.inference.runtimes import TORCH, Runtime, version
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances, PoseSet, Problem
 from tetrapose.weights import calibration as calibrations
 from tetrapose.weights import card as weights
 
 DEPTH = 8  # pictures read ahead
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+VISIBLE = 2  # as in COCO
+PRECISIONS = {
+    "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class Predictor:
     ``mean`` and ``std`` are of RGB in 0..1. With ``flip`` each crop is looked at mirrored as well
     and the two outputs are averaged. ``batch_size`` counts crops. With a ``calibration`` a score is
     the share of points of that kind that are right; without, it is what the codec makes of the map.
+    ``note`` says how it came to be computed as it is, where that was chosen.
     """
 
     model: nn.Module
@@ -98,6 +105,7 @@ class Predictor:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     card: dict[str, Any] = field(default_factory=dict, repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -110,11 +118,23 @@ class Predictor:
             "input_size": list(self.codec.input_size),
             "padding": self.padding,
             "flip_test": self.flip,
-            "precision": str(self._precision).removeprefix("torch."),
+            "precision": self._computed_in,
+            "backend": self.backend,
             "codec": self.codec.to_dict(),
             "scores": calibrations.MEANS if self.calibration else "as the codec gives them",
             "weights_sha256": self.card.get("sha256"),
+            **({"backend_note": self.note} if self.note else {}),
         }
+
+    @property
+    def backend(self) -> str:
+        """The program that computes the network, with its version."""
+        name = self.model.backend if isinstance(self.model, Runtime) else TORCH
+        return f"{name} {version(name)}"
+
+    def cutter(self, preview: int = 0) -> Cutter:
+        """How this predictor's crops are cut."""
+        return Cutter(self.codec.input_size, self.padding, preview, self.codec.warp)
 
     def predict(self, image: Picture, bboxes: np.ndarray | None = None) -> Instances:
         """The animals of one picture, one for each of ``bboxes`` (N, 4) x1 y1 x2 y2.
@@ -172,10 +192,12 @@ class Predictor:
 
     def stream(self, items: Iterable[Item], *, preview: int = 0) -> Iterator[Prediction]:
         """A Prediction for each item, in order; ``preview`` bounds a kept picture's longer side."""
-        width, height = self.codec.input_size
-        cutter = Cutter((width, height), self.padding, preview)
-        workers = min(4, os.cpu_count() or 1)
-        cuts = map_ahead(partial(cut, cutter=cutter), items, depth=DEPTH, workers=workers)
+        cutter = self.cutter(preview)
+        # beside a GPU all cores have nothing else to do, and a batch is gone in no time
+        fast = self.device.type != "cpu"
+        workers = min(16 if fast else 4, os.cpu_count() or 1)
+        depth = max(DEPTH, 2 * self.batch_size) if fast else DEPTH
+        cuts = map_ahead(partial(cut, cutter=cutter), items, depth=depth, workers=workers)
         open_: deque[_Open] = deque()
         batch: list[tuple[_Open, int]] = []
         try:
@@ -200,32 +222,52 @@ class Predictor:
         if not batch:
             return
         crops = np.stack([picture.cut.crops[place] for picture, place in batch])
-        keypoints, scores = self._run(crops)
+        keypoints, scores, visibility = self._run(crops)
         matrices = np.stack([picture.cut.matrices[place] for picture, place in batch])
         keypoints = geometry.transform_points(geometry.invert(matrices), keypoints)
-        for (picture, place), points, values in zip(batch, keypoints, scores, strict=True):
+        for (picture, place), points, values, seen in zip(
+            batch, keypoints, scores, visibility, strict=True
+        ):
             row = picture.cut.rows[place]
             picture.keypoints[row] = points
             picture.scores[row] = values
+            picture.visibility[row] = seen
             picture.missing -= 1
 
-    @torch.inference_mode()
-    def _run(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def look(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Crops (B, h, w, 3) uint8 -> points (B, K, 2) in crop pixels and scores (B, K) in 0..1."""
-        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
-        mean, std = x.new_tensor(self.mean), x.new_tensor(self.std)
-        x = (x / 255 - mean[:, None, None]) / std[:, None, None]
-        x = x.to(self._precision)
+        keypoints, scores, _ = self._run(crops)
+        return keypoints, scores
+
+    @torch.inference_mode()
+    def _run(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points, scores, and visibility (B, K): 2, or 1 where a codec that can tell says so."""
+        x = self.normalised(crops).to(self._precision)
         output = (self._both_ways(x) if self.flip else self.model(x)).float()
         keypoints, scores = self.codec.decode(output)
         shares = scores.clamp(0, 1).double().cpu().numpy()
         if self.calibration is not None:
             shares = self.calibration(shares)
-        return keypoints.double().cpu().numpy(), shares
+        visibility = np.full(shares.shape, VISIBLE, dtype=np.uint8)
+        if isinstance(self.codec, TellsVisibility):
+            visibility = self.codec.visibility(output).cpu().numpy()
+        return keypoints.double().cpu().numpy(), shares, visibility
+
+    def normalised(self, crops: np.ndarray) -> Tensor:
+        """Crops (B, h, w, 3) uint8 -> the network's input (B, 3, h, w) float32."""
+        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
+        mean, std = x.new_tensor(self.mean), x.new_tensor(self.std)
+        return (x / 255 - mean[:, None, None]) / std[:, None, None]
+
+    @property
+    def _computed_in(self) -> str:
+        if isinstance(self.model, Runtime):
+            return self.model.precision
+        return str(self._precision).removeprefix("torch.")
 
     @property
     def _precision(self) -> torch.dtype:
-        """What the network computes in."""
+        """What the network's input is given in."""
         return next((p.dtype for p in self.model.parameters()), torch.float32)
 
     def _both_ways(self, x: Tensor) -> Tensor:
@@ -242,37 +284,44 @@ def load(
     decoder: str | None = None,
     batch_size: int = 16,
     device: str | torch.device | None = None,
-    threads: int | None = None,
     calibrated: bool = True,
     precision: str = "float32",
+    backend: str | None = None,
 ) -> Predictor:
-    """A predictor for a shipped model's name, a weights file, or a model that is loaded already.
+    """A predictor for a shipped model's name, a weights or exported file, or a model held already.
 
-    ``decoder`` replaces the codec's own (argmax, shift or dark). ``device`` is the first GPU where
-    there is one, else the CPU; ``threads`` bounds the whole process's torch threads. ``calibrated``
-    scores are given where the model's card holds their calibration. ``precision`` "bfloat16" runs
-    the network in half precision: several times faster where the processor computes in it, and
-    points move (docs/results.md says how far).
+    ``decoder`` replaces the codec's own (docs/codecs.md). ``device`` is the first GPU where
+    there is one, else the CPU. ``calibrated`` scores are given where the model's card holds their
+    calibration. ``precision`` "bfloat16" or "float16" runs the network in half precision: several
+    times faster where the processor computes in it, and points move (docs/deploy.md says how far).
+    ``backend`` is "torch" unless named: "openvino", "onnxruntime", or "auto", the fastest of them
+    whose points stay where torch puts them (``inference.backends``); an exported file (.onnx, .xml,
+    .pt2) runs on what it was made for. All use as many threads as torch is told to.
     """
-    where = _device(device)
+    where = _device("cpu" if device is None and is_exported(model) else device)
     if precision not in PRECISIONS:
         raise UserError(f"no precision {precision!r}; there are: {', '.join(PRECISIONS)}")
-    if threads is not None:
-        if threads < 1:
-            raise UserError(f"threads must be 1 or more, not {threads}")
-        torch.set_num_threads(threads)
-    loaded = model if isinstance(model, weights.Loaded) else weights.load(model)
+    loaded = _opened(model, backend, precision, where)
     codec = loaded.codec
     if decoder is not None:
         if decoder not in DECODERS:
             raise UserError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
-        codec = replace(codec, decoder=decoder)  # type: ignore[type-var]  # codecs are dataclasses
+        try:
+            codec = replace(codec, decoder=decoder)  # type: ignore[type-var]  # a dataclass
+        except ValueError as error:
+            raise UserError(f"this model's codec: {error}") from None
     normalisation = loaded.card["normalisation"]
+    if backend == "auto" and precision != "float32":
+        backend = TORCH  # the precision that was asked for leaves nothing to choose
+    elsewhere = backend not in (None, TORCH)
     # a model that the caller holds may still be trained
     network = copy.deepcopy(loaded.model) if loaded is model else loaded.model
-    network = fuse(network).to(device=where, dtype=PRECISIONS[precision])
-    return Predictor(
-        model=network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+    if not isinstance(network, Runtime):
+        dtype = torch.float32 if elsewhere else PRECISIONS[precision]
+        network = fuse(network).to(device=where, dtype=dtype)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    predictor = Predictor(
+        model=network,
         codec=codec,
         skeleton=loaded.skeleton,
         mean=tuple(normalisation["mean"]),
@@ -284,6 +333,26 @@ def load(
         card=loaded.card,
         calibration=calibrations.of(loaded, flip=flip) if calibrated else None,
     )
+    if backend is None or isinstance(network, Runtime):
+        return predictor
+    from tetrapose.inference.backends import on_backend
+
+    return on_backend(predictor, backend, precision)
+
+
+def _opened(
+    model: str | Path | weights.Loaded,
+    backend: str | None,
+    precision: str,
+    where: torch.device,
+) -> weights.Loaded:
+    if isinstance(model, weights.Loaded):
+        return model
+    if not is_exported(model):
+        return weights.load(model)
+    if where.type != "cpu":
+        raise UserError(f"{model}: an exported file runs on the CPU here, not on {where}")
+    return read_exported(model).open(backend or "auto", precision)
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -307,12 +376,13 @@ class _Open:
         self.missing = len(taken.rows)
         self.keypoints = np.full((count, num_keypoints, 2), np.nan)
         self.scores = np.zeros((count, num_keypoints))
+        self.visibility = np.zeros((count, num_keypoints), dtype=np.uint8)
 
     def close(self) -> Prediction:
         there = np.isfinite(self.keypoints).all(axis=-1)
         instances = Instances(
             keypoints=self.keypoints,
-            visibility=np.where(there, 2, 0).astype(np.uint8),
+            visibility=np.where(there, self.visibility, 0).astype(np.uint8),
             bboxes=self.cut.bboxes,
             scores=self.scores,
         )
