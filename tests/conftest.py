@@ -60,11 +60,11 @@ def tiny_coco(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network():
-    """A test that reaches for the network fails, wherever it runs."""
+    """A test that reaches beyond this machine fails, wherever it runs."""
     connect = socket.socket.connect
 
     def guarded(self, address, *rest):
-        if self.family in (socket.AF_INET, socket.AF_INET6):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] != "127.0.0.1":
             raise AssertionError(f"a test tried to reach {address[0]}: the suite runs offline")
         return connect(self, address, *rest)
 
