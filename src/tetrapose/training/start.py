@@ -13,6 +13,8 @@ from tetrapose.skeletons.mapping import between
 
 INNER = "network."  # the names within a head that was put around a network (models/simcc.py)
 
+PART = "part_layers."
+
 
 def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list[str]:
     """Load ``source`` into ``model``: a shipped name, a .safetensors, a run's .ckpt, imagenet:NAME.
@@ -22,6 +24,7 @@ def start_from(model: nn.Module, source: str | Path, skeleton: Skeleton) -> list
     was; a UserError when under half of the values fit, which is another network.
     """
     state, theirs = _read(source)
+    state = _heads_by_keypoint(state, theirs, skeleton)
     own = model.state_dict()
     if any(name.startswith(INNER) for name in own) and not any(n.startswith(INNER) for n in state):
         state = {f"{INNER}{name}": tensor for name, tensor in state.items()}
@@ -74,6 +77,20 @@ def _read(source: str | Path) -> tuple[dict[str, Tensor], Skeleton | None]:
         return backbone.load(source), None
     loaded = cards.load(source)
     return dict(loaded.model.state_dict()), loaded.skeleton
+
+
+def _heads_by_keypoint(
+    state: dict[str, Tensor], theirs: Skeleton | None, ours: Skeleton
+) -> dict[str, Tensor]:
+    """Heads of single keypoints (``models.hrnet``, parts) under the numbers they have here."""
+    if theirs is None:
+        return state
+    moved = {name: value for name, value in state.items() if not name.startswith(PART)}
+    for here, there in enumerate(between(theirs, ours).index):
+        prefix = f"{PART}{there}."
+        for name in [name for name in state if name.startswith(prefix)]:
+            moved[f"{PART}{here}.{name.removeprefix(prefix)}"] = state[name]
+    return moved
 
 
 def _same(theirs: Skeleton, ours: Skeleton, tensor: Tensor) -> bool:
