@@ -16,7 +16,7 @@ from typing import NoReturn
 
 COMMANDS = (
     "predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "models", "weights",
-    "synth", "info",
+    "synth", "export", "benchmark", "info",
 )  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", default="float32", metavar="P",
         help="float32, or bfloat16: faster where the processor has it, points move a little",
     )  # fmt: skip
+    add("--backend", default="auto", metavar="B", help="auto, torch, onnxruntime or openvino")
     add("--device", metavar="D", help="cpu, cuda, cuda:1 ... (the first GPU if there is one)")
     add("--style", default="vivid", metavar="S", help="look of the overlays: vivid or quiet")
     add("--no-overlays", action="store_true", help="predictions only")
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     with _without_collecting():
         # torch: only once the rest is known to be right
+        from tetrapose.inference.backends import settled
         from tetrapose.inference.predictor import load
         from tetrapose.inference.results import ResultWriter
 
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         predictor = load(
             args.model, flip=not args.no_flip, batch_size=args.batch, device=args.device,
             precision=args.precision,
+            backend=settled(args.backend, args.model, _amount(sources)),
         )  # fmt: skip
     job = _Job(
         args=args,
@@ -103,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
     )
     job.run()
     return job.report()
+
+
+def _amount(sources: list[Source]) -> int | None:
+    return None if any(source.is_video for source in sources) else len(sources)
 
 
 @contextmanager
@@ -203,6 +210,7 @@ class _Job:
             f"{done}, {self.writer.count} animals in {self.seconds:.1f} s ({rate:.1f} pictures/s)"
         )
         out = Path(self.args.out)
+        print(f"computed by  {self.predictor.backend}")
         if not self.args.no_overlays:
             print(f"overlays     {out}")
         print(f"predictions  {out / 'predictions.json'}")

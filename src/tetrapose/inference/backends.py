@@ -24,6 +24,7 @@ from tetrapose.errors import UserError
 from tetrapose.inference import cache
 from tetrapose.inference.agreement import BOUND, Drift, drawn_crops, measure
 from tetrapose.inference.conversion import convert
+from tetrapose.inference.exported import is_exported
 from tetrapose.inference.runtimes import (
     BACKENDS,
     ONNXRUNTIME,
@@ -50,13 +51,15 @@ LEAST = 1e-4  # of the largest output: below it points move by nothing that matt
 Compiler = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 
 
-def settled(name: str, pictures: int | None) -> str:
+def settled(name: str, model: object, pictures: int | None) -> str:
     """``auto`` for much work (``pictures`` None is much), torch for little; any other name itself.
 
-    Raises UserError for a name that there is not.
+    An exported file needs no conversion, so for it ``auto`` stays. Raises UserError for a name that
+    there is not.
     """
     demand_known(name)
-    if name == AUTO and pictures is not None and pictures < FEW:
+    few = pictures is not None and pictures < FEW
+    if name == AUTO and few and not is_exported(model):
         return TORCH
     return name
 

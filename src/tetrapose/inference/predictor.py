@@ -242,8 +242,7 @@ class Predictor:
     @torch.inference_mode()
     def _run(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points, scores, and visibility (B, K): 2, or 1 where a codec that can tell says so."""
-        x = self.normalised(crops).to(self._precision)
-        output = (self._both_ways(x) if self.flip else self.model(x)).float()
+        output = self.output(self.normalised(crops))
         keypoints, scores = self.codec.decode(output)
         shares = scores.clamp(0, 1).double().cpu().numpy()
         if self.calibration is not None:
@@ -269,6 +268,11 @@ class Predictor:
     def _precision(self) -> torch.dtype:
         """What the network's input is given in."""
         return next((p.dtype for p in self.model.parameters()), torch.float32)
+
+    def output(self, images: Tensor) -> Tensor:
+        """What the codec reads, float32, of the network's input (B, 3, h, w)."""
+        images = images.to(self._precision)
+        return (self._both_ways(images) if self.flip else self.model(images)).float()
 
     def _both_ways(self, x: Tensor) -> Tensor:
         """Output averaged over the crops and their mirror images, in one pass."""
