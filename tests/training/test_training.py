@@ -291,11 +291,11 @@ def test_a_head_is_matched_by_place(dots, tmp_path):
         start_from(small(17, channels=(16, 24, 32, 48), blocks=(1, 1, 1, 1), neck=32), path, ap10k)
 
 
-def test_what_is_frozen_keeps_its_weights(dots, tmp_path):
+def test_what_is_frozen_keeps_weights_and_statistics(dots, tmp_path):
     parts = make_parts(frozen=("stem", "stages.0"))
-    before = {k: v.clone() for k, v in parts.model.named_parameters()}
+    before = {k: v.clone() for k, v in parts.model.state_dict().items()}
     module = fit(parts, crops(dots), None, make_plan(tmp_path, epochs=1))
-    after = dict(module.model.named_parameters())  # averaged over the steps, which rounds
+    after = module.model.state_dict()  # averaged over the steps, which rounds
     changed = [k for k, v in after.items() if not torch.allclose(v, before[k], rtol=1e-5)]
     assert not [name for name in changed if name.startswith(("stem.", "stages.0."))]
     assert [name for name in changed if name.startswith("stages.1.")]

@@ -39,7 +39,7 @@ BoxMetric = Callable[[BoxTruth, BoxDetections, Sequence[str]], dict[str, float]]
 class FinderParts:
     """What a finder's module is made of; optimizer and scheduler still want their arguments.
 
-    ``frozen`` names parts of the model that keep the weights they start with.
+    ``frozen`` names parts of the model that keep what they start with.
     """
 
     model: nn.Module
@@ -62,12 +62,19 @@ class FinderModule(L.LightningModule):
         super().__init__()
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
-        freeze(self.model, parts.frozen)
+        self.still = freeze(self.model, parts.frozen)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[int, Found]] = []
+
+    def train(self, mode: bool = True) -> FinderModule:
+        """As ever, but what is frozen goes by its running statistics."""
+        super().train(mode)
+        for part in self.still:
+            part.eval()
+        return self
 
     @property
     def skipped(self) -> int:

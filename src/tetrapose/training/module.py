@@ -31,7 +31,7 @@ class Parts:
 
     ``loss`` None means the codec's own. ``patience`` is how many steps in a row may be skipped for
     not being finite before the run stops. ``frozen`` names parts of the model that keep the
-    weights they start with (``backbone.stages.0``).
+    weights and statistics they start with (``backbone.stages.0``).
     """
 
     model: nn.Module
@@ -58,12 +58,19 @@ class PoseModule(L.LightningModule):
         demand_background(parts.model, parts.codec)
         self.model = parts.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.parts = parts
-        freeze(self.model, parts.frozen)
+        self.still = freeze(self.model, parts.frozen)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.guard = Guard(self.model, parts.patience)
         self.unreadable: set[int] = set()
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def train(self, mode: bool = True) -> PoseModule:
+        """As ever, but what is frozen goes by its running statistics."""
+        super().train(mode)
+        for part in self.still:
+            part.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, 3, H, W) float 0..1 -> what the codec reads; in training perhaps a tuple of it."""
@@ -144,8 +151,8 @@ def encoded(codec: Codec, batch: Batch) -> tuple[Tensor, Tensor]:
     return codec.encode(batch["keypoints"], batch["weights"], batch["visibility"])
 
 
-def freeze(model: nn.Module, names: Sequence[str]) -> None:
-    """Take the weights of the named parts out of training; their norms' statistics go on.
+def freeze(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Take the named parts out of training, weights and statistics, and give them back.
 
     Raises UserError for a part that the network lacks.
     """
@@ -155,4 +162,5 @@ def freeze(model: nn.Module, names: Sequence[str]) -> None:
             near = get_close_matches(name, parts, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"lit_module.frozen: the network has no part {name!r}{hint}")
-        parts[name].requires_grad_(False)
+        parts[name].requires_grad_(False).eval()
+    return [parts[name] for name in names]
