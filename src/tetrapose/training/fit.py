@@ -23,6 +23,8 @@ from tetrapose.training.module import Parts, PoseModule
 
 # said by Lightning at every run of ours, and answered elsewhere
 HARMLESS = (
+    # frozen parts are meant to be
+    ".*module\\(s\\) in eval mode at the start of training.*",
     ".*does not have many workers.*",
     ".*DataLoader will create .* worker processes.*",
     ".*smaller than the logging interval.*",
