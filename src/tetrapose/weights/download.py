@@ -98,6 +98,7 @@ def _receive(address: str, part: Path, tag: Path, progress: Progress | None) -> 
             tag.write_text("" if told.startswith("W/") else told, encoding="utf-8")
             _append(reply, part, have if goes_on else 0, progress)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code != 416 or not have:  # 416: nothing lies beyond what is there already
             raise
         if f"/{have}" != "/" + (error.headers.get("Content-Range") or "").rpartition("/")[2]:
