@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 HELP = "networks, their size, cost and speed, and the weights there are"
 KEYPOINTS = 17  # that sizes and costs are given for, as papers do
 GROUPS = 5  # of a finder
+# the networks of published files, by their names in weights/zoo.yaml
+PUBLISHED = (
+    (r"hrnet_w32|freenet_.*", "hrnet_w32"),
+    (r"hrnet_w48", "hrnet_w48"),
+    (r"resnet(18|50|101|152)", "simple_baseline_{}"),
+    (r"vitpose_(?:plus_)?([sblh])(?:_.*)?", "vitpose_{}"),
+)
 MULTIPLE = 32  # that the sides of every network's input divide by
 LEAST = 64
 
@@ -42,7 +49,8 @@ class Facts:
     """What is known of a network without running it.
 
     ``stride``: input pixels a cell of each output. ``outputs``: how many are taught in training.
-    ``weights``: names that `checkpoint_path` or `--model` take.
+    ``weights``: names that `checkpoint_path` or `--model` take; ``published``: those that
+    `tetrapose weights fetch` takes.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Facts:
     strides: tuple[int, ...]
     outputs: int
     weights: tuple[str, ...]
+    published: tuple[str, ...]
     pictures_per_second: float | None = None
 
 
@@ -123,6 +132,8 @@ def facts_of(network: Network, size: tuple[int, int]) -> Facts:
     from torch.utils.flop_counter import FlopCounterMode
 
     model = _hollow(network)
+    parameters = sum(p.numel() for p in model.parameters())
+    _leave_norms_out(model)
     width, height = size
     images = torch.empty(2, 3, height, width, device="meta")
     counter = FlopCounterMode(display=False)
@@ -136,13 +147,14 @@ def facts_of(network: Network, size: tuple[int, int]) -> Facts:
         words=network.words,
         builder=network.builder,
         arguments=dict(network.arguments),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=parameters,
         gmacs=flops / 2e9,
         gflops=flops / 1e9,
         input_size=size,
         strides=tuple(width // level.shape[-1] for level in levels),
         outputs=len(taught),
         weights=weights_of(network),
+        published=published_of(network.name),
     )
 
 
@@ -163,6 +175,24 @@ def weights_of(network: Network) -> tuple[str, ...]:
     if backbone in imagenet.FILES:
         found.append(f"{imagenet.PREFIX}{backbone}")
     return tuple(found)
+
+
+def published_of(name: str) -> tuple[str, ...]:
+    """Names of the zoo's files for the network of that name."""
+    from tetrapose.weights import zoo
+
+    return tuple(one for one in zoo.entries() if network_of(one) == name)
+
+
+def network_of(entry: str) -> str | None:
+    """The network that a file of the zoo is for, by its name."""
+    import re
+
+    for pattern, name in PUBLISHED:
+        match = re.search(rf"(?:^|_)(?:{pattern})(?:_|$)", entry)
+        if match:
+            return name.format(*match.groups())
+    return None
 
 
 def measure(
@@ -233,6 +263,16 @@ def _hollow(network: Network) -> nn.Module:
     return build_network(architecture, Path(f"model={network.name}"), **_outputs(network))
 
 
+def _leave_norms_out(model: nn.Module) -> None:
+    """Batch norms count no operations, and to follow their shapes is most of the time."""
+    from torch import nn
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
+
+
 def _built(network: Network) -> nn.Module:
     """The network with random weights."""
     return _function(network)(**network.arguments, **_outputs(network))
@@ -276,7 +316,8 @@ def _table(rows: Sequence[Facts]) -> str:
         line = f"{row.name:{wide}}  {row.parameters / 1e6:8.2f} M  {row.gmacs:6.2f}  "
         line += f"{row.gflops:6.2f}  {_strides(row):>6}"
         line += f"  {row.pictures_per_second:10.1f}" if measured else ""
-        lines.append(f"{line}  {', '.join(row.weights) or '-'}")
+        fetched = [f"{len(row.published)} to fetch"] if row.published else []
+        lines.append(f"{line}  {', '.join([*row.weights, *fetched]) or '-'}")
     width, height = rows[0].input_size
     lines.append(
         f"\nat {width} x {height} pixels, {KEYPOINTS} keypoints; a multiply-add is 1 MAC, 2 FLOPs"
@@ -296,7 +337,8 @@ def _detail(row: Facts) -> str:
         "cost": f"{row.gmacs:.2f} GMACs, {row.gflops:.2f} GFLOPs at {width} x {height} pixels",
         "stride": _strides(row),
         "taught at": f"{row.outputs} outputs" if row.outputs > 1 else "its output",
-        "weights": ", ".join(row.weights) or "none here; random, or `checkpoint_path=FILE`",
+        "weights": ", ".join(row.weights) or "none here",
+        "to fetch": ", ".join(row.published) or "none",
         "to train": f"tetrapose train model={row.name} ...",
     }
     if row.pictures_per_second is not None:
