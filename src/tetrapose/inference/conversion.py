@@ -90,12 +90,18 @@ def _onnx(network: nn.Module, example: Tensor) -> dict[str, bytes]:
 
 def _openvino(network: nn.Module, example: Tensor, half: bool) -> dict[str, bytes]:
     demand_installed(OPENVINO)
-    import openvino  # pyright: ignore[reportMissingImports]
-
-    _, channels, height, width = example.shape
-    model = openvino.convert_model(
-        network, example_input=example, input=[-1, channels, height, width]
+    from openvino.frontend import (  # pyright: ignore[reportMissingImports]
+        FrontEndManager,
     )
+    from openvino.frontend.pytorch.ts_decoder import (  # pyright: ignore[reportMissingImports]
+        TorchScriptPythonDecoder,
+    )
+
+    # What openvino.convert_model does, without its report of every conversion to its makers.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(network, example_input=(example,))
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape([-1, *example.shape[1:]])
     return openvino_bytes(model, half=half)
 
 

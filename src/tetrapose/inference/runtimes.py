@@ -6,6 +6,7 @@ A network in these forms is bytes by suffix: ``.onnx``; ``.xml`` with its ``.bin
 from __future__ import annotations
 
 import io
+import os
 import threading
 import warnings
 import zipfile
@@ -50,8 +51,8 @@ class Runtime(nn.Module):
 
 
 def installed(backend: str) -> bool:
-    """Whether a backend's package is there."""
-    return util.find_spec(backend) is not None
+    """Whether a backend's package is there, and can run in this process."""
+    return util.find_spec(backend) is not None and not _crashes(backend)
 
 
 def version(backend: str) -> str:
@@ -63,11 +64,21 @@ def version(backend: str) -> str:
 
 
 def demand_installed(backend: str) -> None:
-    """UserError, with what to install, where a backend's package is not there."""
+    """UserError, with what to do, where a backend's package is not there or cannot run."""
+    if _crashes(backend):
+        raise UserError(
+            "openvino crashes where tcmalloc is loaded before it: take it out of LD_PRELOAD, or"
+            " choose another backend"
+        )
     if not installed(backend):
         raise UserError(
             f"{backend} is not installed here: pip install 'tetrapose[{EXTRAS[backend]}]'"
         )
+
+
+def _crashes(backend: str) -> bool:
+    """OpenVINO 2026.4 frees what tcmalloc gave with another allocator, and the process ends."""
+    return backend == OPENVINO and "tcmalloc" in os.environ.get("LD_PRELOAD", "")
 
 
 def open_network(files: Mapping[str, bytes], backend: str, *, precision: str, name: str) -> Runtime:
