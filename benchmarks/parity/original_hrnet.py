@@ -20,7 +20,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from tetrapose.models.hrnet import hrnet_w32, hrnet_w48
+from tetrapose.models.hrnet import hrnet_w18, hrnet_w32, hrnet_w48
 from tetrapose.models.simple_baseline import simple_baseline
 
 KEYPOINTS = 17
@@ -37,9 +37,14 @@ def import_file(path: Path) -> ModuleType:
 
 
 def original_hrnet(clone: Path, width: int) -> nn.Module:
+    """By their configuration; W18, which has none, by that of W32 at 18 channels."""
+    given = 32 if width == 18 else width
     config = yaml.safe_load(
-        (clone / f"experiments/coco/hrnet/w{width}_256x192_adam_lr1e-3.yaml").read_text()
+        (clone / f"experiments/coco/hrnet/w{given}_256x192_adam_lr1e-3.yaml").read_text()
     )
+    for stage in ("STAGE2", "STAGE3", "STAGE4"):
+        channels = config["MODEL"]["EXTRA"][stage]["NUM_CHANNELS"]
+        channels[:] = [width * 2**i for i in range(len(channels))]
     return import_file(clone / "lib/models/pose_hrnet.py").get_pose_net(config, is_train=False)
 
 
@@ -95,6 +100,7 @@ def main() -> int:
     clone = parser.parse_args().clone
     torch.manual_seed(0)
     pairs = [
+        ("hrnet_w18", hrnet_w18(KEYPOINTS), original_hrnet(clone, 18)),
         ("hrnet_w32", hrnet_w32(KEYPOINTS), original_hrnet(clone, 32)),
         ("hrnet_w48", hrnet_w48(KEYPOINTS), original_hrnet(clone, 48)),
     ]
