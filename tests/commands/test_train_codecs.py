@@ -32,6 +32,8 @@ def test_a_codec_is_chosen_by_its_field(codec: str, tmp_path: Path) -> None:
     )
     builder = card["architecture"]["builder"].rpartition(":")[2]
     assert builder == ("simcc" if codec == "simcc" else "small")
+    decoder = {"simcc": "argmax", "udp": "dark_udp", "signed": "dark"}.get(codec, "shift")
+    assert f"flip test, {decoder}," in card["scores"]["protocol"]
     predictor = load(tmp_path / "run" / "model.safetensors")
     assert predictor.codec.warp == ("centres" if codec == "udp" else "borders")
     found = predictor.predict(labels.parent / "images" / "a.jpg")

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     finding.add_finder(parser)
     parser.add_argument("--no-flip", action="store_true", help="without the mirror image")
-    parser.add_argument("--decoder", metavar="NAME", help="dark, shift or argmax")
+    parser.add_argument("--decoder", metavar="NAME", help="argmax, shift, dark or dark_udp")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="crops at once")
     parser.add_argument("--device", help="cpu or cuda; the first GPU where there is one")
 

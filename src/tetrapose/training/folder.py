@@ -12,7 +12,7 @@ from tetrapose.training.callbacks import Checkpoints
 from tetrapose.training.module import MEAN, STD, PoseModule
 
 # what may differ when a run goes on: where it reads and how it is shown, not what it learns
-PROTOCOL = "validation set, labelled boxes, flip test, DARK, averaged weights where they are kept"
+PROTOCOL = "validation set, labelled boxes, flip test, {}, averaged weights where they are kept"
 FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:", "  cache: null")
 
 
@@ -54,13 +54,14 @@ def finish(folder: Path, module: PoseModule, train: CropDataset, config: dict[st
     card = describe(module, train, config)
     keeper = next((c for c in _callbacks(trainer) if isinstance(c, Checkpoints)), None)
     scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-    last = {"epoch": trainer.current_epoch, "protocol": PROTOCOL if scores else "", **scores}
+    protocol = PROTOCOL.format(card["codec"]["decoder"])
+    last = {"epoch": trainer.current_epoch, "protocol": protocol if scores else "", **scores}
     path = folder / "model.safetensors"
     cards.save(path, module.model, {**card, "scores": last})
     best = folder / "best.ckpt"
     if keeper and best.exists() and keeper.best_epoch != trainer.current_epoch:
         module.load_state_dict(cards.load_checkpoint(best)["state_dict"])
-        scores = {"epoch": keeper.best_epoch, "protocol": PROTOCOL, keeper.monitor: keeper.value}
+        scores = {"epoch": keeper.best_epoch, "protocol": protocol, keeper.monitor: keeper.value}
         cards.save(folder / "best.safetensors", module.model, {**card, "scores": scores})
     return path
 
