@@ -56,7 +56,7 @@ def test_experiments_compose(name: str):
     overrides = [one for one in GIVEN if "root" in one or "custom" in text]
     if "custom" in text:
         overrides = overrides[1:]
-    if "dataset: mix" in text or "dataset: finder" in text:
+    if "dataset.menagerie=" in text:
         overrides = [*overrides, "dataset.menagerie=drawn"]
     config = train.compose([f"experiment={name}", *overrides])
     assert config.name == name
