@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tetrapose.inference.predictor import Predictor
 
 AUTO = "auto"
-ORDER = (OPENVINO, ONNXRUNTIME)
+ORDER = (ONNXRUNTIME, OPENVINO)
 FORMS = {OPENVINO: "openvino", ONNXRUNTIME: "onnx"}
 CHECKED = 16  # drawn animals
 # Fewer pictures than this are done by torch before another program is ready: conversion, its check
