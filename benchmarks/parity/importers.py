@@ -10,12 +10,13 @@ gets random weights, is saved as its system saves it, and its output for a rando
 largest difference must stay below 1e-4 of the largest output. Exit status 1 when any differs.
 
 mmpose 1.3 imports mmcv's compiled operations, which these networks do not use; a stand-in is made.
-timm imports torchvision for one, likewise.
+timm wants torchvision beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import types
 from pathlib import Path
@@ -81,17 +82,12 @@ def write_transformers(folder: Path) -> None:
 
 @torch.no_grad()
 def write_timm(folder: Path) -> None:
-    try:
-        import torchvision  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError:
-        ops = types.ModuleType("torchvision.ops")
-        misc = types.ModuleType("torchvision.ops.misc")
-        misc.FrozenBatchNorm2d = nn.BatchNorm2d  # type: ignore[attr-defined]
-        sys.modules |= {
-            "torchvision": types.ModuleType("torchvision"),
-            "torchvision.ops": ops,
-            "torchvision.ops.misc": misc,
-        }
+    # torchvision's wheels for CUDA do not import beside a torch for CPUs until these are declared
+    for op in ("nms", "qnms"):
+        with contextlib.suppress(RuntimeError):
+            torch.library.define(
+                f"torchvision::{op}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
+            )
     import timm  # type: ignore[import-not-found]
 
     size = (128, 128)
@@ -121,12 +117,21 @@ def write_timm(folder: Path) -> None:
             keep(folder, "deeplabcut", {"model": state, "metadata": {}}, head(output), how)
 
 
+class Anything(types.ModuleType):
+    """Has every function that is asked for, and none that does anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        return None if name.startswith("__") else print
+
+
 @torch.no_grad()
 def write_mmpose(folder: Path) -> None:
     try:
         import mmcv._ext  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
-        sys.modules["mmcv._ext"] = types.ModuleType("mmcv._ext")
+        sys.modules["mmcv._ext"] = Anything("mmcv._ext")
+    for name in ("torchvision", "torchvision.transforms"):  # for its pictures of heatmaps alone
+        sys.modules.setdefault(name, Anything(name))
     from mmengine.config import Config  # type: ignore[import-not-found]
     from mmpose.models import build_pose_estimator  # type: ignore[import-not-found]
     from mmpose.utils import register_all_modules  # type: ignore[import-not-found]
