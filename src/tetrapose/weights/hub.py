@@ -152,5 +152,6 @@ def _text(value: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    cause = error.__cause__  # which says why, where the library says only that
+    text = " ".join(f"{error} {cause or ''}".split()) or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."
