@@ -127,6 +127,8 @@ def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield hub_
 
 
+# huggingface_hub 2.4 sends the file in a way that its own HTTP library has deprecated
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 def test_a_model_goes_up_with_its_card_and_page(stub, model):
     upload = hub.prepare(model, "me/cats", licence="apache-2.0")
     address = hub.push(upload, private=True, message="Cats")
