@@ -85,8 +85,7 @@ def page(card: Mapping[str, Any], made: dict[str, tuple[PoseSet, Predictions]]) 
             "## Point by point",
             "",
             "Share of points within a tenth of the square root of the box area; n labelled points.",
-            "Drawn animals are of a seed that was not taught, and easier than photographs of the"
-            " same point.",
+            "Drawn animals are of a seed that was not taught.",
             "",
             *points(names, real, drawn),
             "",
@@ -199,7 +198,8 @@ def points(names: tuple[str, ...], real: np.ndarray, drawn: np.ndarray) -> list[
 def limits() -> list[str]:
     return [
         "- It always answers with a place for every point; the score says how far to believe it.",
-        "- Left and right are what it confuses most, above all seen from before or behind.",
+        "- Left and right are what it confuses most: the last column counts points that lie",
+        "  nearer to the other side's truth.",
         "- It learned cat, cow, dog, horse and sheep from photographs and ten builds from drawings;"
         " other",
         "  four-legged animals work as far as they look alike, birds and apes do not.",
