@@ -135,7 +135,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def _refusal(path: Path, message: str) -> str:
-    code = re.search(r"(?:GLOBAL|class|function) ([\w.]+\.\w+)", message)
+    code = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", message)
     if code is None:
         return f"{path}: not a torch file of tensors and plain values; it was not opened further"
     return (
