@@ -1,4 +1,4 @@
-"""The small default network: a residual pyramid for CPUs, trained from nothing on few pictures.
+"""The small network: a residual pyramid for CPUs, trained from nothing on few pictures.
 
 Dense 3x3 convolutions alone (depth-wise ones are bound by memory on a CPU), most of the depth at
 strides 16 and 32 where a convolution is cheap and sees the whole animal, then a light top-down path
@@ -82,7 +82,7 @@ def small(
     blocks: Sequence[int] = (1, 2, 3, 2),
     neck: int = 128,
 ) -> nn.Module:
-    """The default network; about 6.5 M parameters and 0.8 GMACs at 192 x 192."""
+    """The small network; about 5.8 M parameters and 0.8 GMACs at 192 x 192."""
     return Small(num_keypoints, channels=channels, blocks=blocks, neck=neck)
 
 
