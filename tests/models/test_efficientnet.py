@@ -14,8 +14,10 @@ from torch.nn import functional
 from tetrapose.models.depthwise import Depthwise
 from tetrapose.models.efficientnet import EfficientNetLite, efficientnet_lite, scaled
 from tetrapose.models.small import count_parameters
+from tetrapose.training.module import MEAN, STD
 from tetrapose.weights import imagenet
 from tetrapose.weights.files import WeightsError
+from tetrapose.weights.importers.efficientnet_lite import fit_input
 
 
 @pytest.mark.parametrize("variant", [0, 2])
@@ -139,10 +141,10 @@ def test_another_file_is_refused(monkeypatch, tmp_path):
 def test_their_input_is_folded_into_the_stem():
     torch.manual_seed(0)
     stem = torch.randn(4, 3, 3, 3)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (imagenet.MEAN, imagenet.STD))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     pixels = torch.rand(1, 3, 9, 9)
     state = {"backbone.stem.0.weight": stem.clone(), "backbone.stem.1.running_mean": torch.zeros(4)}
-    imagenet._fit_input(state)
+    fit_input(state)
     theirs = functional.conv2d((255 * pixels - 127) / 128, stem)
     ours = functional.conv2d((pixels - mean) / std, state["backbone.stem.0.weight"])
     ours = ours - state["backbone.stem.1.running_mean"].view(1, 4, 1, 1)
