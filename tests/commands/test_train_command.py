@@ -20,7 +20,8 @@ from tetrapose.cli import main
 
 TINY = [
     "dataset=custom", "dataset.batch_size=4", "dataset.workers=0", "input_size=[64,64]",
-    "model=small", "model.channels=[8,8,8,8]", "model.blocks=[1,1,1,1]", "model.neck=8", "logger=none",
+    "model=small", "model.channels=[8,8,8,8]", "model.blocks=[1,1,1,1]", "model.neck=8",
+    "logger=none",
     "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1", "trainer.precision=32-true",
     "trainer.enable_progress_bar=false",
 ]  # fmt: skip
