@@ -50,14 +50,14 @@ def by_finder(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol)
             "an animal counts as the species whose group the finder gave it",
             *predicting.mapping_notes(mapping),
         )
-        about: dict[str, Any] = {"name": str(args.model), **described, **finder.protocol}
+        about: dict[str, Any] = {"name": str(args.model), **described, "finder": finder.protocol}
         made.append(
             Made(
                 truth=truth,
                 predictions=_carried(predictions, mapping, found),
                 rules=replace(
                     rules,
-                    boxes=f"found by {finder.protocol['finder']}",
+                    boxes=f"found by {finder.protocol['finder']}'s finder",
                     instance_score=f"{rules.instance_score}, times the box's score",
                     pairing="labelled bbox of IoU above 0.5, each once, best boxes first",
                     flip_test=described["flip_test"],
