@@ -44,22 +44,23 @@ def main() -> None:
     print(json.dumps(scores, indent=2))
 
 
-def measured(made: Path, val: str) -> dict[str, dict[str, float | str]]:
-    """Box figures, and poses in found and in labelled boxes, by two protocols."""
-    scores: dict[str, dict[str, float | str]] = {}
-    for protocol in ("coco-macro", "coco-pooled"):
-        for boxes in ("given", "auto"):
-            path = RUN / f"poses_{boxes}_{protocol}.json"
-            how = ["--boxes", "auto", "--finder", str(made)] if boxes == "auto" else []
-            tetrapose("evaluate", "--data", val, "--protocol", protocol, "--json", str(path), *how)
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if boxes == "auto":
-                scores["animal_pose val, boxes"] = {
-                    name: round(value, 4) for name, value in result["model"]["boxes"].items()
-                }
-            name = "labelled" if boxes == "given" else "found"
-            scores[f"animal_pose val, poses in {name} boxes, {protocol}"] = {
-                key: round(result[key], 4) for key in ("AP", "AP50", "AP75", "AR")
+def measured(made: Path, val: str) -> dict[str, dict[str, float]]:
+    """Box figures, and poses in found and in labelled boxes, by species and pooled."""
+    scores: dict[str, dict[str, float]] = {}
+    for boxes in ("given", "auto"):
+        path = RUN / f"poses_{boxes}.json"
+        how = ["--boxes", "auto", "--finder", str(made)] if boxes == "auto" else []
+        tetrapose("evaluate", "--data", val, "--protocol", "all", "--json", str(path), *how)
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if boxes == "auto":
+            scores["animal_pose val, boxes"] = {
+                name: round(value, 4) for name, value in result["model"]["boxes"].items()
+            }
+        for protocol in ("coco-macro", "coco-pooled"):
+            where = "labelled" if boxes == "given" else "found"
+            figures = result["protocols"][protocol]
+            scores[f"animal_pose val, poses in {where} boxes, {protocol}"] = {
+                key: round(figures[key], 4) for key in ("AP", "AP50", "AP75", "AR")
             }
     return scores
 

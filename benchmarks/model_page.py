@@ -198,6 +198,7 @@ def points(names: tuple[str, ...], real: np.ndarray, drawn: np.ndarray) -> list[
 def limits() -> list[str]:
     return [
         "- It always answers with a place for every point; the score says how far to believe it.",
+        "- Where animals stand before one another it mixes their points, as the pictures show.",
         "- Left and right are what it confuses most: the last column counts points that lie",
         "  nearer to the other side's truth.",
         "- It learned cat, cow, dog, horse and sheep from photographs and ten builds from drawings;"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tetrapose.inference.found import FoundSet
     from tetrapose.skeletons.mapping import Mapping
 
-LEAST = 0.05  # of a box's score: average precision wants the doubtful ones too, ranked
+# Of a box's score: precision wants some doubtful ones too, ranked; each costs a look at the pose.
+LEAST = 0.2
 
 
 def by_finder(args: argparse.Namespace, sets: Sequence[Opened], rules: Protocol) -> list[Made]:

@@ -40,7 +40,7 @@ def add_finder(parser: argparse.ArgumentParser) -> None:
         "--least-score",
         type=float,
         metavar="S",
-        help="least score of a box to count (0.3 for predict, 0.05 for evaluate)",
+        help="least score of a box to count (0.3 for predict, 0.2 for evaluate)",
     )
 
 
