@@ -25,6 +25,10 @@ from tetrapose.training.callbacks import plot_curves
 
 STAGES = ("default_160", "default")
 MENAGERIE = {"train": ("6000", "100"), "val": ("300", "999")}  # pictures, seed
+BEGAN = (
+    "imagenet:efficientnet_lite2 (weights Apache-2.0; ImageNet's pictures: non-commercial research"
+    " only)"
+)
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "src" / "tetrapose" / "weights"
 DOCS = REPOSITORY / "docs"
@@ -44,6 +48,7 @@ def main() -> None:
     scores = {name: score(made, name, *how) for name, how in measured(args.root).items()}
     card = json.loads(made.with_suffix(".json").read_text())
     card["scores"] = scores
+    card["training"]["began"] = BEGAN
     shutil.copyfile(made, PACKAGE / "default.safetensors")
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (PACKAGE / "default.json").write_text(text, encoding="utf-8")

@@ -19,6 +19,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "tetrapose" / "weights"
 RUN = Path("runs/finder")
+TERMS = (
+    "research only, as the pictures: Animal-Pose and AKD state no licence, StanfordExtra's are"
+    " ImageNet's, BADJA's frames CC BY-NC 4.0; began from imagenet:efficientnet_lite0 (weights"
+    " Apache-2.0)"
+)
 
 
 def main() -> None:
@@ -38,6 +43,7 @@ def main() -> None:
     scores = measured(made, f"animal_pose:{args.root}/animal_pose,split=val.txt")
     card = json.loads(made.with_suffix(".json").read_text(encoding="utf-8"))
     card["scores"] = scores
+    card["training"]["terms"] = TERMS
     shutil.copyfile(made, PACKAGE / "finder.safetensors")
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (PACKAGE / "finder.json").write_text(text, encoding="utf-8")
