@@ -60,12 +60,19 @@ def serve(one, files):
         print(time.perf_counter() - began, flush=True)
 """
 MMPOSE_SIDE = """
-import sys, types, warnings
+import importlib.machinery, sys, types, warnings
 warnings.simplefilter("ignore")
 operators = types.ModuleType("mmcv._ext")
 operators.__getattr__ = lambda name: (_ for _ in ()).throw(AttributeError(name)) if name.startswith(
     "__") else (lambda *a, **k: None)
+operators.__spec__ = importlib.machinery.ModuleSpec("mmcv._ext", None)
 sys.modules["mmcv._ext"] = operators
+for name in ("torchvision", "torchvision.transforms"):  # for its pictures of heatmaps alone
+    stand_in = types.ModuleType(name)
+    stand_in.__getattr__ = operators.__getattr__
+    stand_in.__path__ = []
+    stand_in.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    sys.modules[name] = stand_in
 import torch
 torch.set_num_threads(int(sys.argv[1]))
 from pathlib import Path
