@@ -22,6 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 WORDS = {"errors", "skeletons", "structures", "geometry", "images"}
 SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render"}
 ASSEMBLIES = {"weights", "training", "inference", "export", "reports"}
+PRODUCTS = {"triplets"}
 
 ROOMS: dict[str, set[str]] = {
     # level 0, words: nothing above numpy
@@ -34,9 +35,11 @@ ROOMS: dict[str, set[str]] = {
     "inference": WORDS | SKILLS | {"weights"},
     "export": WORDS | SKILLS | {"weights", "inference"},  # what it writes it also runs
     "reports": WORDS | SKILLS,
+    # level 3, products: whole undertakings
+    "triplets": WORDS | SKILLS | ASSEMBLIES,
     # doors; configs are the command line's and nobody else's
     "configs": WORDS | SKILLS | ASSEMBLIES,
-    "commands": WORDS | SKILLS | ASSEMBLIES | {"configs"},
+    "commands": WORDS | SKILLS | ASSEMBLIES | PRODUCTS | {"configs"},
     "cli": {"errors", "commands"},
     "": {"inference"},  # tetrapose/__init__.py: the one public shortcut
     "__main__": {"cli"},
