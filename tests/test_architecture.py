@@ -19,8 +19,8 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 
-WORDS = {"errors", "skeletons", "structures", "geometry", "images"}
-SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render"}
+WORDS = {"errors", "skeletons", "structures", "geometry", "images", "matching"}
+SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render", "tracking"}
 ASSEMBLIES = {"weights", "training", "inference", "export", "reports"}
 PRODUCTS = {"triplets"}
 
@@ -50,7 +50,7 @@ ONLY_IN = {"hydra": DOORS, "omegaconf": DOORS, "argparse": {"commands", "cli"}}
 # Beside a CPU torch or a current NumPy these do not import, or not at all.
 NEVER = {"torchvision", "timm", "mmcv", "mmpose", "xtcocotools"}
 TORCH = {"torch", "lightning", "torchmetrics"}
-WITHOUT_TORCH = WORDS | {"audit", "synth", "evaluation", "render", "reports"}
+WITHOUT_TORCH = WORDS | {"audit", "synth", "evaluation", "render", "reports", "tracking"}
 
 MOST_LINES = 400
 MOST_ARGUMENTS = 8
