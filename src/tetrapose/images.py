@@ -35,7 +35,11 @@ class ImageError(UserError):
 
 
 def read_image(
-    path: str | Path, *, least: int | None = None, scale: float | None = None
+    path: str | Path,
+    *,
+    least: int | None = None,
+    scale: float | None = None,
+    data: bytes | None = None,
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Pixels (H, W, 3) uint8 RGB and the size (width, height) of the full picture they stand for.
 
@@ -47,12 +51,12 @@ def read_image(
     share of the full resolution (0.3 allows 1/2, 1 allows none), and the size they stand for may
     be up to 7 pixels over the picture's own, since decoders round up.
 
-    A picture inside a pack is named ``PACK/START-LENGTH.suffix`` (see ``member``). Pictures over
-    twice ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels unless changed) are
+    A picture inside a pack is named ``PACK/START-LENGTH.suffix`` (see ``member``). With ``data``
+    the file's bytes are given, and the path is but its name. Pictures over twice ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels unless changed) are
     refused, as are those that end early. Raises ImageError.
     """
     with _told(path):
-        data = _bytes(path)
+        data = _bytes(path) if data is None else data
         full, orientation = plain_jpeg(data), 1
         pixels, step = None, 1
         if full is not None:
@@ -74,10 +78,12 @@ def read_image(
     return _turn(_whole(pixels, full, step), orientation), size
 
 
-def read_size(path: str | Path) -> tuple[int, int]:
+def read_size(path: str | Path, *, data: bytes | None = None) -> tuple[int, int]:
     """Width and height of a picture as ``read_image`` gives it, from its header alone."""
     with _told(path), _quiet():
-        source = io.BytesIO(_bytes(path)) if _in_pack(path) else _file(path)
+        if data is None and _in_pack(path):
+            data = _bytes(path)
+        source = _file(path) if data is None else io.BytesIO(data)
         with Image.open(source) as image:
             return _upright_size(image)[0]
 
