@@ -1,0 +1,262 @@
+"""The pose picture: animals as a pose-guided generator sees them, equal to the bit everywhere.
+
+One renderer for building triplets, for training and for asking the trained generator. Points are
+rounded to 1/16 px; what follows are whole numbers and single float64 operations that IEEE 754
+rounds in one way only (no library's drawing, no threads), so that the bytes depend on nothing but
+the arguments and the style's version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tetrapose.errors import UserError
+from tetrapose.render.pose_styles import Figure, PoseStyle, figure, load_pose_style
+from tetrapose.skeletons import Skeleton
+from tetrapose.structures import Instances
+
+UNIT = 16  # parts of a pixel
+REACH = 32_000  # px from the corner; points further out are not drawn
+FULL = 256  # coverage of a pixel that lies inside
+FAINT = 115  # of 256: how strongly hidden points show where they are to be faint
+HIDDEN = ("drawn", "faint", "left_out")
+STRIP = 48  # rows that are painted at a time: a slanting limb's box is mostly empty
+
+
+def pose_picture(
+    size: tuple[int, int],
+    instances: Instances,
+    skeleton: Skeleton,
+    *,
+    style: str | PoseStyle = "animal_controlnet",
+    threshold: float = 0.0,
+    hidden: str = "drawn",
+    ground: np.ndarray | None = None,
+) -> np.ndarray:
+    """The animals' points and limbs as (H, W, 3) uint8 RGB on black, or over a copy of ``ground``.
+
+    ``size`` is (width, height); ``instances`` lie in that picture's pixels. Drawn is what
+    ``drawn_points`` tells; a limb needs both its ends. ``hidden`` says what becomes of labels with
+    visibility 1: "drawn" like the others, "faint", or "left_out".
+
+    Several animals are painted from far to near: whose lowest drawn point lies higher comes first,
+    of equal ones the one whose points span less, so that the order of the rows does not matter.
+    Within one, limbs come before points. Raises UserError for an unknown style or setting.
+    """
+    look = load_pose_style(style) if isinstance(style, str) else style
+    width, height = size
+    if ground is None:
+        canvas = np.zeros((height, width, 3), dtype=np.uint8)
+    else:
+        if ground.shape != (height, width, 3) or ground.dtype != np.uint8:
+            raise ValueError(f"ground must be ({height}, {width}, 3) uint8, not {ground.shape}")
+        canvas = ground.copy()
+    plan = figure(look, skeleton)
+    half, radius = look.widths(size)
+    steps = np.arange(max(size), dtype=np.float64) * UNIT
+    pen = _Pen(canvas, round(half * UNIT), round(radius * UNIT), look.limb_shape, steps)
+    strengths = _strengths(instances, threshold, hidden)
+    places = np.where(strengths[..., None] > 0, np.nan_to_num(instances.keypoints), 0.0)
+    places = np.floor(places * UNIT + 0.5).astype(np.int64)
+    for row in _far_to_near(places, strengths):
+        _paint(pen, places[row], strengths[row], plan)
+    return canvas
+
+
+def drawn_points(
+    instances: Instances, *, threshold: float = 0.0, hidden: str = "drawn"
+) -> np.ndarray:
+    """(N, K) True for the points that a pose picture shows.
+
+    These are the points with a place and a visibility, of predictions those that score above
+    ``threshold``. Source: "a joint is drawn when its score > 0", github.com/jfozard/animalpose.
+    """
+    return _strengths(instances, threshold, hidden) > 0
+
+
+def _strengths(instances: Instances, threshold: float, hidden: str) -> np.ndarray:
+    """(N, K) int64: 0 not drawn, FULL drawn, FAINT between."""
+    if hidden not in HIDDEN:
+        raise UserError(f"hidden points may be {', '.join(HIDDEN)}, not {hidden!r}")
+    points = instances.keypoints
+    with np.errstate(invalid="ignore"):
+        there = np.isfinite(points).all(axis=-1) & (np.abs(points) < REACH).all(axis=-1)
+    there &= instances.visibility > 0
+    if instances.scores is not None:
+        there &= np.nan_to_num(instances.scores) > threshold
+    covered = {"drawn": FULL, "faint": FAINT, "left_out": 0}[hidden]
+    return there * np.where(instances.visibility == 1, covered, FULL).astype(np.int64)
+
+
+def _far_to_near(places: np.ndarray, strengths: np.ndarray) -> list[int]:
+    """Rows in painting order; all that a picture shows of an animal is in its key."""
+
+    def key(row: int) -> tuple:
+        seen = places[row][strengths[row] > 0]
+        span = int(np.ptp(seen, axis=0).sum())
+        return int(seen[:, 1].max()), span, places[row].tobytes(), strengths[row].tobytes()
+
+    return sorted(np.flatnonzero(strengths.any(axis=1)).tolist(), key=key)
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """A canvas with a limb's half-width and a point's radius, in sixteenths of a pixel."""
+
+    canvas: np.ndarray
+    half: int
+    radius: int
+    shape: str
+    steps: np.ndarray  # of the pixels' centres along either side, exact in float64
+
+
+def _paint(pen: _Pen, places: np.ndarray, strengths: np.ndarray, plan: Figure) -> None:
+    for (a, b), colour in zip(plan.edges.tolist(), plan.limbs, strict=True):
+        strength = int(min(strengths[a], strengths[b]))
+        if strength:
+            _limb(pen, places[a], places[b], colour, strength)
+    for place, strength, colour in zip(places, strengths.tolist(), plan.points, strict=True):
+        if strength:
+            _disc(pen, place, colour, strength)
+
+
+def _disc(pen: _Pen, place: np.ndarray, colour: np.ndarray, strength: int) -> None:
+    x, y = place.tolist()
+    cover, reach = _stamp(pen.radius, x % UNIT, y % UNIT)
+    left, top = x // UNIT - reach, y // UNIT - reach
+    height, width = pen.canvas.shape[:2]
+    window = (max(left, 0), max(top, 0))
+    window += (min(left + cover.shape[1], width), min(top + cover.shape[0], height))
+    if window[2] > window[0] and window[3] > window[1]:
+        seen = cover[window[1] - top : window[3] - top, window[0] - left : window[2] - left]
+        _mix(pen.canvas, window, seen, colour, strength)
+
+
+@lru_cache(maxsize=4096)
+def _stamp(radius: int, x: int, y: int) -> tuple[np.ndarray, int]:
+    """Coverage of a disc whose centre lies x, y sixteenths into its pixel; its middle's index."""
+    reach = radius // UNIT + 2
+    steps = np.arange(-reach, reach + 1, dtype=np.float64) * UNIT
+    far = np.sqrt(np.square(steps - x)[None] + np.square(steps - y)[:, None])
+    return _cover(radius - far), reach
+
+
+def _limb(pen: _Pen, a: np.ndarray, b: np.ndarray, colour: np.ndarray, strength: int) -> None:
+    """Strip by strip, so that a long slanting limb costs its length and not its box."""
+    box = _window(pen.canvas, a, b, pen.half)
+    if box is None:
+        return
+    inside = _ellipse if pen.shape == "ellipse" else _band
+    along = b - a
+    for top in range(box[1], box[3], STRIP):
+        bottom = min(top + STRIP, box[3])
+        window = box
+        if bottom - top < box[3] - box[1]:
+            near = _between(a, b, top * UNIT - pen.half - UNIT, bottom * UNIT + pen.half + UNIT)
+            window = near and _window(pen.canvas, *near, pen.half)
+            if not window:
+                continue
+        window = (window[0], top, window[2], bottom)
+        x = pen.steps[window[0] : window[2]] - int(a[0])
+        y = pen.steps[top:bottom] - int(a[1])
+        _mix(pen.canvas, window, _cover(inside(x, y, along, pen.half)), colour, strength)
+
+
+def _band(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.ndarray:
+    """(H, W) depth inside a band with round ends from (0, 0) to ``along``, in sixteenths."""
+    dx, dy = float(along[0]), float(along[1])
+    square = dx * dx + dy * dy
+    if square == 0:
+        return half - np.sqrt(np.square(x)[None] + np.square(y)[:, None])
+    far = (dx * y)[:, None] - (dy * x)[None]  # off the line, times its length
+    along_it = (dx * x)[None] + (dy * y)[:, None]
+    over = np.maximum(np.maximum(-along_it, along_it - square), 0.0)  # beyond an end, times too
+    np.multiply(far, far, out=far)
+    np.multiply(over, over, out=over)
+    far += over
+    return half - np.sqrt(far) / np.sqrt(square)
+
+
+def _ellipse(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.ndarray:
+    """(H, W) depth inside an ellipse that touches both ends and is 2 ``half`` wide.
+
+    Near the border, where alone it matters, by the first order of the ellipse's equation.
+    """
+    dx, dy = float(along[0]), float(along[1])
+    length = float(np.sqrt(dx * dx + dy * dy))
+    longer = max(length / 2, float(half))  # an ellipse no longer than wide is a disc
+    if length == 0:
+        dx, length = 1.0, 1.0
+        along = np.zeros(2)
+    x, y = x - along[0] / 2, y - along[1] / 2
+    u = ((dx * x)[None] + (dy * y)[:, None]) / (length * longer)
+    v = ((dx * y)[:, None] - (dy * x)[None]) / (length * half)
+    u2, v2 = u * u, v * v
+    level = u2 + v2
+    slope = np.sqrt(u2 / (longer * longer) + v2 / (half * half))
+    return (1.0 - level) / (2.0 * np.maximum(slope, 1e-9))
+
+
+def _between(
+    a: np.ndarray, b: np.ndarray, top: int, bottom: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The part of a line whose y lies within bounds, rounded outwards to whole pixels."""
+    if a[1] > b[1]:
+        a, b = b, a
+    if b[1] < top or a[1] > bottom:
+        return None
+    (ax, ay), (bx, by) = a.tolist(), b.tolist()
+    low, high = max(ay, top), min(by, bottom)
+    if ay == by:
+        return a, b
+    ends = [ax + (bx - ax) * (y - ay) // (by - ay) for y in (low, high)]
+    return (
+        np.array([min(ends) - UNIT, low], dtype=np.int64),
+        np.array([max(ends) + UNIT, high], dtype=np.int64),
+    )
+
+
+def _window(
+    canvas: np.ndarray, a: np.ndarray, b: np.ndarray, reach: int
+) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the pixels that may be touched; None where there is none."""
+    height, width = canvas.shape[:2]
+    margin = reach + UNIT
+    left = max((min(int(a[0]), int(b[0])) - margin) // UNIT, 0)
+    top = max((min(int(a[1]), int(b[1])) - margin) // UNIT, 0)
+    right = min((max(int(a[0]), int(b[0])) + margin) // UNIT + 2, width)
+    bottom = min((max(int(a[1]), int(b[1])) + margin) // UNIT + 2, height)
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _cover(depth: np.ndarray) -> np.ndarray:
+    """Depth inside a border in sixteenths, overwritten -> coverage 0..FULL, int32."""
+    depth += UNIT / 2
+    depth *= FULL / UNIT
+    depth += 0.5
+    np.maximum(depth, 0.0, out=depth)
+    np.minimum(depth, float(FULL), out=depth)
+    return depth.astype(np.int32)
+
+
+def _mix(
+    canvas: np.ndarray,
+    window: tuple[int, int, int, int],
+    cover: np.ndarray,
+    colour: np.ndarray,
+    strength: int,
+) -> None:
+    """Lay a colour of that strength over the canvas, in place, by coverage (H, W).
+
+    What is faint is a darker colour and not a thinner coat: it looks the same over a limb's end.
+    """
+    left, top, right, bottom = window
+    part = canvas[top:bottom, left:right]
+    change = np.subtract(colour * strength // FULL, part, dtype=np.int32)
+    change *= cover[..., None]
+    change += FULL // 2
+    change >>= 8  # over FULL, rounded to the nearest
+    np.add(part, change, out=part, casting="unsafe")
