@@ -107,6 +107,13 @@ def read(
     return checks.checked(pose_set, str(root / LABELS), split=split, sizes=sizes, pictures=pictures)
 
 
+def body_parts(root: str | Path) -> list[str]:
+    """What the labels of the project in ``root`` call their points, in the project's order."""
+    root = Path(root).parent if Path(root).name == "config.yaml" else Path(root)
+    config = _config(root / "config.yaml")
+    return _names(config, _tables(root / LABELS, config, Gathered()))
+
+
 def _config(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
@@ -136,7 +143,7 @@ def _tables(folder: Path, config: dict[str, Any], found: Gathered) -> dict[Path,
         own = [f for f in listed if f.stem == f"CollectedData_{scorer}"]
         file = min(own, key=lambda f: f.suffix != ".csv")
         try:
-            tables[file] = _table(file)
+            tables[file] = table_file(file)
         except ValueError as error:
             found.problem(str(file), str(error), "restore it, or label again")
     if not tables:
@@ -144,7 +151,8 @@ def _tables(folder: Path, config: dict[str, Any], found: Gathered) -> dict[Path,
     return tables
 
 
-def _table(file: Path) -> Table:
+def table_file(file: Path) -> Table:
+    """The table in a csv or h5 file; ValueError for one that holds none."""
     if file.suffix == ".h5":
         from tetrapose.data import frames_h5
 
