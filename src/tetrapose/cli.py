@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 COMMANDS = (
-    "predict", "evaluate", "calibrate", "train", "datasets", "skeletons", "models", "weights",
+    "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models", "weights",
     "synth", "export", "benchmark", "info",
 )  # fmt: skip
 

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from tetrapose.inference.finder import Finder, Seen
     from tetrapose.structures import Instances, Problem
 
+MODEL = "model"  # --boxes model: the model looks at the whole picture first
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--boxes and what goes with --boxes auto."""
     parser.add_argument(
         "--boxes",
-        metavar="FILE|whole|auto",
+        metavar="FILE|whole|auto|model",
         help="where the animals are: auto asks the finder (default where one ships), whole takes"
-        " the picture for one animal's; or a file: COCO annotations, results with file_name and"
+        " the picture for one animal's, model looks twice (default for models of tetrapose"
+        " finetune that learned to); or a file: COCO annotations, results with file_name and"
         " bbox, or CSV with file_name,x1,y1,x2,y2[,frame]",
     )
     add_finder(parser)
@@ -49,6 +52,8 @@ def settle(args: argparse.Namespace) -> None:
     told = [args.finder, args.tiles, args.least_score]
     if args.boxes is None:
         args.boxes = "auto" if told != [None] * 3 or _ships() else "whole"
+        if told == [None] * 3 and _locates(getattr(args, "model", None)):
+            args.boxes = MODEL
     demand_usable(args)
 
 
@@ -74,10 +79,29 @@ def _ships() -> bool:
     return all(folder.joinpath(f"finder.{end}").is_file() for end in ("safetensors", "json"))
 
 
+def _locates(model: Any) -> bool:
+    """Whether a model's card says that it finds its animal itself; what is wrong is told later."""
+    import json
+    from pathlib import Path
+
+    path = Path(str(model))
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        return bool(json.loads(path.with_suffix(".json").read_bytes())["crop"].get("locate"))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return False
+
+
 def make(args: argparse.Namespace) -> Finder | None:
-    """The finder of --boxes auto, None for other boxes."""
+    """The finder of --boxes auto, the model's own first look of --boxes model, None for others."""
     from tetrapose.inference.finder import load_finder
 
+    if args.boxes == MODEL:
+        from tetrapose.inference.looks import locator
+        from tetrapose.inference.predictor import load
+
+        return locator(load(args.model, flip=not args.no_flip, device=args.device))
     if args.boxes != "auto":
         return None
     name = args.finder or "finder"

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         _list(problems)
         raise UserError("nothing to predict: no picture or video was found")
     overlays = [] if args.no_overlays else overlay_paths(sources, out)
-    boxes = None if args.boxes in ("whole", "auto") else read_boxes(Path(args.boxes))
+    boxes = None if args.boxes in ("whole", "auto", finding.MODEL) else read_boxes(Path(args.boxes))
 
     with _without_collecting():
         # torch: only once the rest is known to be right

@@ -134,7 +134,7 @@ class _Numbers(pickle.Unpickler):
             "_reconstruct": lambda *_: _Array(), "ndarray": _Array, "dtype": _Kind,
             "scalar": _scalar, "_frombuffer": _buffer,
         }  # fmt: skip
-        if module_name.split(".")[0] == "numpy" and global_name in known:
+        if module_name.partition(".")[0] == "numpy" and global_name in known:
             return known[global_name]
         raise ValueError(f"asks for {module_name}.{global_name}, which a shuffle never does")
 

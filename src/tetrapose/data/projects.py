@@ -95,13 +95,7 @@ def _spec(where: str) -> str:
     if colon and len(name) > 1 and not path.exists() and not Path(name).exists():
         return where
     if path.is_dir():
-        if (path / deeplabcut.LABELS).is_dir():
-            return f"deeplabcut:{path}"
-        files = sorted(path.glob("*.slp"))
-        if len(files) == 1:
-            return f"sleap:{files[0]}"
-        lacks = f"{len(files)} .slp files in it" if files else f"no {deeplabcut.LABELS}/ in it"
-        raise UserError(f"{where}: a folder with {lacks}; due is {DUE}")
+        return _spec_of_folder(path)
     file = Path(name) if colon and Path(name).is_file() else path
     if not file.is_file():
         raise UserError(f"{where}: no such file or folder; due is {DUE}")
@@ -112,14 +106,29 @@ def _spec(where: str) -> str:
         return f"sleap:{where}"
     if suffix == ".parquet" or (suffix == ".csv" and not _of_deeplabcut(file)):
         return f"table:{where}"
-    if suffix == ".csv" or (suffix == ".h5" and file.name.startswith("CollectedData_")):
-        if file.parent.parent.name == deeplabcut.LABELS:
-            return f"deeplabcut:{file.parents[2]}"
-        raise UserError(
-            f"{where}: a table of DeepLabCut's outside a project; name the project's folder, with"
-            f" {deeplabcut.LABELS}/ in it"
-        )
-    raise UserError(f"{where}: {suffix or 'this'} is none of: {DUE}")
+    return _spec_of_table(file, where)
+
+
+def _spec_of_folder(path: Path) -> str:
+    if (path / deeplabcut.LABELS).is_dir():
+        return f"deeplabcut:{path}"
+    files = sorted(path.glob("*.slp"))
+    if len(files) == 1:
+        return f"sleap:{files[0]}"
+    lacks = f"{len(files)} .slp files in it" if files else f"no {deeplabcut.LABELS}/ in it"
+    raise UserError(f"{path}: a folder with {lacks}; due is {DUE}")
+
+
+def _spec_of_table(file: Path, where: str) -> str:
+    """The project that a table of DeepLabCut's is part of."""
+    if file.suffix.lower() not in (".csv", ".h5"):
+        raise UserError(f"{where}: {file.suffix or 'this'} is none of: {DUE}")
+    if file.parent.parent.name == deeplabcut.LABELS:
+        return f"deeplabcut:{file.parents[2]}"
+    raise UserError(
+        f"{where}: a table of DeepLabCut's outside a project; name the project's folder, with "
+        f"{deeplabcut.LABELS}/ in it"
+    )
 
 
 def _of_deeplabcut(file: Path) -> bool:

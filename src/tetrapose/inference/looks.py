@@ -6,17 +6,19 @@ know: their card says so under ``crop.locate``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tetrapose import geometry
 from tetrapose.data.gather import boxes_around
+from tetrapose.errors import UserError
 from tetrapose.inference.cutting import Picture
-from tetrapose.inference.finder import Seen
-from tetrapose.inference.predictor import Predictor
-from tetrapose.structures import Instances
+from tetrapose.inference.finder import Seen, open_picture
+from tetrapose.inference.predictor import Predictions, Predictor
+from tetrapose.structures import Instances, PoseSet
 
 SURE = 0.3  # share of the best point's score that a point needs to say where the animal is
 
@@ -45,12 +47,57 @@ class Locator:
 
     def find(self, image: Picture) -> Seen:
         """The animal of a picture, or none; UserError for a picture that cannot be read."""
-        from tetrapose.inference.finder import open_picture
-
         _, size = open_picture(image, 1 << 20)
         seen = self.predictor.predict(image)
         bboxes, scores = located(seen, size, smallest=self.smallest, least=self.least)
         return Seen(bboxes, scores, ("",) * len(bboxes), size)
+
+
+def locator(predictor: Predictor) -> Locator:
+    """The locator that a model's card asks for; UserError for a model that was not taught to."""
+    told = predictor.card.get("crop", {}).get("locate")
+    if not isinstance(told, Mapping):
+        raise UserError(
+            "this model never learned to find its animal in a whole picture; take --boxes auto, "
+            "whole or a file"
+        )
+    smallest, least = (float(told.get(name, 0.0)) for name in ("smallest", "least"))
+    return Locator(predictor, smallest, least)
+
+
+def whole_looks(predictor: Predictor, pose_set: PoseSet) -> Predictions:
+    """Each instance of a set from a look at its whole picture; sizes of pictures must be known."""
+    return predictor.predict_set(replace(pose_set, bboxes=whole_boxes(pose_set)))
+
+
+def second_looks(
+    predictor: Predictor, pose_set: PoseSet, first: Predictions, *, smallest: float, least: float
+) -> Predictions:
+    """Each instance of a set from the box that a first look gave: NaN and 0 where it saw none."""
+    whole = whole_boxes(pose_set)
+    boxes = whole.copy()
+    found = np.zeros(len(pose_set), dtype=bool)
+    for row in range(len(pose_set)):
+        one = slice(row, row + 1)
+        flags = np.full(first.scores[one].shape, 2, dtype=np.uint8)
+        seen = Instances(first.keypoints[one], flags, whole[one], first.scores[one])
+        size = tuple(pose_set.sizes[pose_set.image_index[row]].tolist())
+        box, _ = located(seen, size, smallest=smallest, least=least)
+        if len(box):
+            boxes[row], found[row] = box[0], True
+    rows = np.flatnonzero(found)
+    looked = predictor.predict_set(replace(pose_set, bboxes=boxes).select_instances(rows))
+    keypoints = np.full(first.keypoints.shape, np.nan)
+    scores = np.zeros(first.scores.shape)
+    keypoints[rows], scores[rows] = looked.keypoints, looked.scores
+    return Predictions(keypoints, scores, (*first.problems, *looked.problems))
+
+
+def whole_boxes(pose_set: PoseSet) -> np.ndarray:
+    """(N, 4) the box of each instance's whole picture."""
+    sizes = pose_set.sizes[pose_set.image_index].tolist()
+    boxes = [geometry.whole_picture_box(*size) for size in sizes]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def located(

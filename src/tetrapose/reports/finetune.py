@@ -62,8 +62,8 @@ def finetune_page(
         ),
         page.section(
             "Every keypoint", _keypoint_table(shown, names),
-            note=f"Mean distance, as DeepLabCut reports it under the name RMSE; rms is the root of "
-            f"the mean square; with cut-off: points that score {first.figures['cutoff']:g} or more.",
+            note="Mean distance, as DeepLabCut reports it under the name RMSE; rms is the root of the "
+            f"mean square; with cut-off: points scored {first.figures['cutoff']:g} or more.",
         ),
         page.section(
             "By look", _ways_table(ways),
@@ -89,9 +89,7 @@ def worst(part: Judged, count: int = WORST) -> list[tuple[np.ndarray, str, str]]
     for row in order.tolist():
         if not np.isfinite(means[row]):
             continue
-        picture = crop_with_points(
-            part.truth, row, part.keypoints[row], part.errors.scores[row]
-        )
+        picture = crop_with_points(part.truth, row, part.keypoints[row], part.errors.scores[row])
         if picture is not None:
             file = part.truth.files[int(part.truth.image_index[row])]
             drawn.append((picture, f"{means[row]:.1f} px", file))

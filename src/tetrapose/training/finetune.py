@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from tetrapose.training.module import Parts, PoseModule
 from tetrapose.training.schedules import warmup_cosine
 
 EPOCH = 25  # steps between two checkpoints
+SIDE = 160  # input of the network in px: half the time of 224, and no worse (docs/finetune.md)
 HELD = 1 << 30  # bytes of decoded pictures kept in memory
 
 
@@ -49,7 +50,7 @@ class Recipe:
     """
 
     steps: int = 800
-    batch: int = 16
+    batch: int = 8
     lr: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
@@ -84,6 +85,11 @@ def recipe_for(frames: int, **given: Any) -> Recipe:
     return Recipe(**{**own, **{name: value for name, value in given.items() if value is not None}})
 
 
+def input_side(start: tuple[int, int]) -> int:
+    """The side of the input: a model's own is more than a few frames can use on a processor."""
+    return min(SIDE, max(start))
+
+
 def looks(pose_set: PoseSet, whole: float) -> tuple[PoseSet, np.ndarray]:
     """Rows for both looks and how often each is drawn: the animals in their boxes, then in full.
 
@@ -106,7 +112,7 @@ def looks(pose_set: PoseSet, whole: float) -> tuple[PoseSet, np.ndarray]:
 
 
 class Held:
-    """Decoded pictures kept in memory, the last used, up to ``HELD`` bytes; see ``crops.Pictures``."""
+    """Decoded pictures in memory, the last used ones, up to ``HELD`` bytes; a ``crops.Pictures``."""
 
     def __init__(self, pose_set: PoseSet, most: int = HELD) -> None:
         self.files, self.most, self.bytes = Files(pose_set), most, 0
@@ -164,10 +170,11 @@ def finetune(
 ) -> PoseModule:
     """Train ``model`` on the animals of ``train``; goes on from ``last.ckpt`` in ``folder``.
 
-    The module returned holds the averaged weights. Raises UserError where a part to be frozen is
-    missing or steps are not finite again and again.
+    The module returned holds the averaged weights. Raises UserError where steps are not finite
+    again and again.
     """
     pose_set, shares = looks(train, recipe.whole)
+    names = dict(model.named_modules())  # a network of another kind has no such parts
     # an epoch is EPOCH batches, whatever the number of frames
     draws = shares * (EPOCH * recipe.batch / shares.sum())
     crops = CropDataset(
@@ -192,7 +199,7 @@ def finetune(
         scheduler=partial(warmup_cosine, warmup=recipe.warmup),
         image_changes=(Colour(), Blur(), Cutout()),
         seed=recipe.seed,
-        frozen=recipe.frozen,
+        frozen=[name for name in recipe.frozen if name in names],
     )
     plan = Plan(
         folder=folder,
