@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 COMMANDS = (
-    "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models", "weights",
-    "synth", "export", "benchmark", "info",
+    "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models",
+    "weights", "synth", "export", "benchmark", "info",
 )  # fmt: skip
 
 

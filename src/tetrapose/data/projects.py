@@ -66,8 +66,8 @@ def open_project(
     # pictures' own sizes: whole frames are looked at, and boxes end at their borders
     pose_set = open_set(f"{kind}:{root}", sizes=True, **options)
     names = _label_names(kind, root, pose_set, options)
-    labelled = pose_set.labelled.any(axis=1) & ~pose_set.crowd
-    sized = (pose_set.sizes > 0).all(axis=1)[pose_set.image_index]
+    labelled = np.any(pose_set.labelled, axis=1) & ~pose_set.crowd
+    sized = np.asarray(np.all(pose_set.sizes > 0, axis=1))[pose_set.image_index]
     pose_set = pose_set.select_instances(labelled & sized)
     pose_set = pose_set.select_images(np.bincount(
         pose_set.image_index, minlength=len(pose_set.files)) > 0)  # fmt: skip
@@ -75,7 +75,7 @@ def open_project(
         raise UserError(f"{where}: no frame has a label{_why(pose_set)}")
     if len(pose_set.files) < 2:
         raise UserError(
-            f"{where}: one labelled frame ({pose_set.files[0]}); two are the least, one to learn "
+            f"{where}: one labelled frame ({''.join(pose_set.files)}); two are the least, one to learn "
             f"from and one to measure on, and twenty make a model of use{_why(pose_set)}"
         )
     pose_set, kept = _without_unlabelled(pose_set, where)
@@ -155,7 +155,7 @@ def _label_names(
 
 def _without_unlabelled(pose_set: PoseSet, where: str) -> tuple[PoseSet, np.ndarray]:
     """The set without points that nobody labelled, and which points stayed."""
-    seen = pose_set.labelled.any(axis=0)
+    seen = np.asarray(np.any(pose_set.labelled, axis=0))
     keep = seen | seen[pose_set.skeleton.flip_indices]
     names = np.array(pose_set.skeleton.names)
     if not keep.all():

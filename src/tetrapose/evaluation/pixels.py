@@ -55,7 +55,7 @@ def pixel_errors(truth: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -
     return PixelErrors(
         distances=np.linalg.norm(truth - predicted, axis=-1),
         scores=np.asarray(scores, dtype=np.float64),
-        labelled=np.isfinite(truth).all(axis=-1),
+        labelled=np.asarray(np.isfinite(truth).all(axis=-1)),
     )
 
 

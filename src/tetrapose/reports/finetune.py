@@ -62,8 +62,8 @@ def finetune_page(
         ),
         page.section(
             "Every keypoint", _keypoint_table(shown, names),
-            note="Mean distance, as DeepLabCut reports it under the name RMSE; rms is the root of the "
-            f"mean square; with cut-off: points scored {first.figures['cutoff']:g} or more.",
+            note="Mean distance, as DeepLabCut reports it under the name RMSE; rms is the root of "
+            f"the mean square; with cut-off: points scored {first.figures['cutoff']:g} or more.",
         ),
         page.section(
             "By look", _ways_table(ways),
@@ -116,7 +116,7 @@ def _histogram(parts: Mapping[str, Judged]) -> str:
     for name, one in values.items():
         if len(one):
             share = np.full(len(one), 1 / len(one))
-            axes.hist(np.minimum(one, high), edges, weights=share, histtype="stepfilled",
+            axes.hist(np.minimum(one, high), edges.tolist(), weights=share, histtype="stepfilled",
                       color=TONES[name], alpha=0.45, label=PARTS[name])  # fmt: skip
     axes.set_xlabel("error in px; the last bar holds all beyond")
     axes.set_ylabel("share of points")

@@ -112,7 +112,7 @@ def looks(pose_set: PoseSet, whole: float) -> tuple[PoseSet, np.ndarray]:
 
 
 class Held:
-    """Decoded pictures in memory, the last used ones, up to ``HELD`` bytes; a ``crops.Pictures``."""
+    """Decoded pictures kept in memory, up to ``HELD`` bytes: a ``crops.Pictures``."""
 
     def __init__(self, pose_set: PoseSet, most: int = HELD) -> None:
         self.files, self.most, self.bytes = Files(pose_set), most, 0
@@ -208,7 +208,7 @@ def finetune(
             max_epochs=recipe.epochs,
             accelerator="auto",
             devices=1,
-            precision=best_precision(),
+            precision=best_precision(),  # pyright: ignore[reportArgumentType]
             num_sanity_val_steps=0,
             enable_progress_bar=False,
         ),

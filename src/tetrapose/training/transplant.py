@@ -57,7 +57,7 @@ class Taken:
 def transplanted(
     loaded: cards.Loaded, skeleton: Skeleton, *, rest: Rest = "mean", seed: int = 0
 ) -> tuple[nn.Module, tuple[Taken, ...]]:
-    """A network like ``loaded`` with a map for each of ``skeleton``'s points, and what it took over.
+    """A network like ``loaded`` with a map a point of ``skeleton``, and what it took over.
 
     All but the heads is taken as it is. A keypoint that the old skeleton has, by place or by name,
     starts from its own part of the head; others from the mean of all parts, which answers to
