@@ -75,8 +75,9 @@ def open_project(
         raise UserError(f"{where}: no frame has a label{_why(pose_set)}")
     if len(pose_set.files) < 2:
         raise UserError(
-            f"{where}: one labelled frame ({''.join(pose_set.files)}); two are the least, one to learn "
-            f"from and one to measure on, and twenty make a model of use{_why(pose_set)}"
+            f"{where}: one labelled frame ({next(iter(pose_set.files))}); two are the least, one "
+            "to learn from and one to measure on, and twenty make a model of use"
+            f"{_why(pose_set)}"
         )
     pose_set, kept = _without_unlabelled(pose_set, where)
     sizes = np.unique(pose_set.sizes, axis=0)
