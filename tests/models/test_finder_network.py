@@ -25,9 +25,35 @@ def test_every_weight_has_a_gradient():
     model = finder(2, **TINY)
     maps = model(torch.randn(2, 3, 64, 64))
     sum(one.square().sum() for one in maps).backward()
-    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    still = [
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    ]
     # the stages' ReLU6 may be shut for a channel of so small a picture, never for a whole layer
     assert not still, still
+
+
+def test_a_box_is_told_by_what_lies_in_it_alone():
+    torch.manual_seed(1)
+    kinds = finder(2, **TINY).eval().kinds
+    levels = [torch.randn(2, c, 4 * s, 6 * s) for c, s in ((112, 2), (192, 1), (8, 1))]
+    boxes = torch.tensor(
+        [[40.0, 40.0, 90.0, 60.0], [-30.0, -9.0, 3.0, 5.0], [500.0, 500, 501, 501]]
+    )
+    image = torch.tensor([0, 1, 1])
+    assert kinds(levels, boxes, image).eq(0).all()  # not fitted: all groups alike
+    before = kinds.pooled(levels, boxes, image)
+    assert before.shape == (3, 2 * (112 + 192 + 8))
+    assert torch.allclose(before[1, :112], levels[0][1, :, 0, 0])
+    assert torch.allclose(before[0, 224:416], levels[1][0, :, 1:2, 1:3].mean((-2, -1)))
+    changed = [one.clone() for one in levels]
+    for one, cell in zip(changed, (16, 32, 32), strict=True):
+        inside = one[0, :, 32 // cell : 64 // cell, 32 // cell : 96 // cell].clone()
+        one[0] = 0
+        one[0, :, 32 // cell : 64 // cell, 32 // cell : 96 // cell] = inside
+    assert torch.equal(kinds.pooled(changed, boxes, image), before)
+    assert kinds.pooled(levels, boxes[:0], image[:0]).shape == (0, 624)
 
 
 def test_it_starts_by_seeing_nothing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from tetrapose.training.finding import (
     start_stages,
 )
 from tetrapose.training.fit import Plan
+from tetrapose.training.kinds import box_features, fit_kinds, fitted
 from tetrapose.training.schedules import warmup_cosine
 from tetrapose.weights import finder as weights
 from tetrapose.weights.files import WeightsError
@@ -99,6 +101,25 @@ class StopAfter(L.Callback):
             raise SystemExit("killed")
 
 
+def test_the_layer_that_tells_groups_finds_what_separates_them():
+    torch.manual_seed(3)
+    groups = torch.tensor([0] * 90 + [2] * 10)
+    features = torch.randn(100, 6) * torch.tensor([1.0, 50.0, 1.0, 1.0, 1.0, 0.0]) + 7
+    features[:, 1] += 200.0 * (groups == 2)
+    weight, bias, right = fitted(features, groups, 3)
+    assert right == 1.0
+    odds = features @ weight.T + bias
+    assert (odds.argmax(1) == groups).all()
+    assert weight[:, 1].abs().argmax() != 1  # a group that was never seen is never told
+    assert odds.isfinite().all()
+
+
+def test_boxes_without_a_known_group_are_refused_in_words(rectangles):
+    nothing = replace(rectangles, groups=np.full_like(rectangles.groups, -1))
+    with pytest.raises(UserError, match=r"no box's group is known"):
+        fit_kinds(make_parts().model, nothing, SIDE)
+
+
 def test_resumed_equals_uninterrupted_to_the_bit(rectangles, tmp_path):
     whole = run(tmp_path / "whole", rectangles, epochs=4)
     with pytest.raises(SystemExit):
@@ -126,6 +147,11 @@ def test_it_finds_what_it_saw_and_tells_groups(rectangles, tmp_path):
     assert loaded.card["training"]["data"] == {"made": "made"}
     assert loaded.card["scores"]["val/AP50"] > 0.9
     assert loaded.codec == module.parts.codec
+    assert not loaded.model.kinds.out.weight.any()  # nothing was named to learn groups from
+    again = {**config, "dataset": {**config["dataset"], "workers": 0}}
+    told = weights.load(finish_finder(tmp_path / "told", module, train, again, rectangles))
+    features, groups = box_features(told.model, rectangles, SIDE)
+    assert (told.model.kinds.out(features).argmax(1) == groups).float().mean() > 0.95
     assert "where" not in (tmp_path / "model.json").read_text()
 
 

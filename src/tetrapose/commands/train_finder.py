@@ -35,6 +35,9 @@ def train_finder(config: dict[str, Any], make: Callable[..., Any], plan: Plan) -
     if config["input_size"][1] != side or side % 32:
         raise UserError(f"input_size={config['input_size']}: a finder's is square, in steps of 32")
     pictures, problems = open_sets(config["dataset"], groups)
+    unknown = set(config["dataset"].get("kinds") or ()) - set(named_sets(config["dataset"]))
+    if unknown:
+        raise UserError(f"dataset.kinds: {', '.join(sorted(unknown))} is none of dataset.train")
     model = make(config["model"], num_groups=len(groups))
     if config["checkpoint_path"]:
         print(start_stages(model, config["checkpoint_path"]))
@@ -61,7 +64,8 @@ def train_finder(config: dict[str, Any], make: Callable[..., Any], plan: Plan) -
         val, problems = WholeDataset(truth, side=side), problems + more
     module = fit_finder(parts, train, val, plan)
     dataset = {**config["dataset"], "train": named_sets(config["dataset"])}
-    path = finish_finder(plan.folder, module, train, {**config, "dataset": dataset})
+    kinds = telling_sets(config["dataset"], groups)
+    path = finish_finder(plan.folder, module, train, {**config, "dataset": dataset}, kinds)
     left_out = [problem for problem in problems if problem.left_out]
     for problem in left_out:
         print(f"left out: {problem}", file=sys.stderr)
@@ -95,6 +99,16 @@ def open_sets(data: dict[str, Any], groups: list[str]) -> tuple[PictureSet, list
     if not parts:
         raise UserError("dataset.train names no set")
     return joined(parts), problems
+
+
+def telling_sets(data: dict[str, Any], groups: list[str]) -> PictureSet | None:
+    """The sets that groups are learnt from: those of ``kinds``, else all that are not drawn."""
+    named = {name: one for name, one in named_sets(data).items() if one}
+    chosen = data.get("kinds")
+    if chosen is None:
+        chosen = [n for n, one in named.items() if not one["set"].startswith("menagerie:")]
+    used = {name: one for name, one in named.items() if name in chosen}
+    return open_sets({"train": used}, groups)[0] if used else None
 
 
 def named_sets(data: dict[str, Any]) -> dict[str, Any]:

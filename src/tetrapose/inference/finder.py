@@ -164,7 +164,17 @@ class NetworkFinder:
         x = ((x - mean[:, None, None]) / std[:, None, None]).contiguous(
             memory_format=torch.channels_last
         )
-        return self.codec.decode(self.model(x))
+        maps, levels = self.model.look(x)  # type: ignore[operator]
+        return [
+            replace(found, odds=self._odds(levels, found.boxes, number))
+            for number, found in enumerate(self.codec.decode(maps))
+        ]
+
+    def _odds(self, levels: Any, boxes: np.ndarray, image: int) -> np.ndarray:
+        """(N, G) how likely each group is for boxes (N, 4) in input pixels of one row."""
+        rows = torch.full((len(boxes),), image)
+        logits = self.model.kinds(levels, torch.from_numpy(boxes).to(self.device).float(), rows)  # type: ignore[operator]
+        return logits.softmax(-1).double().cpu().numpy()
 
 
 def load_finder(

@@ -3,7 +3,8 @@
 The backbone is that of ``models.efficientnet`` under the same names, without its last stage, so
 that the finder starts from ImageNet or from a pose network's weights. A top-down path brings what
 the coarse stages know to the finer ones, and each level has a head of its own: one map for the
-score, four for the box, one a group. ``codecs.boxes`` says what they mean.
+score, four for the box, one a group. ``codecs.boxes`` says what they mean. What group an animal is
+of is read a second time, and better, from all that the coarse stages hold inside its box (Kinds).
 
 Source: own design from known parts: EfficientNet-Lite (Tan and Le 2019), a pyramid with lateral
 connections (Lin et al. 2017), dense anchor-free prediction (Tian et al. 2019, FCOS).
@@ -22,6 +23,7 @@ from tetrapose.models.blocks import ConvBlock
 from tetrapose.models.efficientnet import EfficientNetLite
 
 STRIDES = (8, 16, 32)
+COARSE = (16, 32, 32)  # of the levels that tell the group
 PRIOR = 0.01  # of a score before anything is learnt (Lin et al. 2017, focal loss)
 
 
@@ -40,11 +42,18 @@ class Finder(nn.Module):
         )
         self.merge = nn.ModuleList([ConvBlock(w, w) for w in widths[:-1]])
         self.heads = nn.ModuleList([Head(w, 5 + num_groups) for w in widths])
+        self.kinds = Kinds([channels[-2], channels[-1], widths[-1]], num_groups)
+        self.kinds.requires_grad_(False)  # it is fitted when all else is done
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> for each stride (B, 5 + groups, H / stride, W / stride)."""
+        return self.look(images)[0]
+
+    def look(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The maps of ``forward``, and what ``kinds`` reads: (B, C, h, w) at strides 16, 32, 32."""
         levels = self.backbone(images)[1:]
         x = self.context(levels[-1])
+        coarse = [levels[-2], levels[-1], x]
         found = [x]
         for level, lateral, down, merge in zip(
             reversed(levels[:-1]),
@@ -56,7 +65,49 @@ class Finder(nn.Module):
             above = functional.interpolate(down(x), scale_factor=2.0, mode="nearest")
             x = merge(lateral(level) + above)
             found.append(x)
-        return [head(x) for head, x in zip(self.heads, reversed(found), strict=True)]
+        maps = [head(x) for head, x in zip(self.heads, reversed(found), strict=True)]
+        return maps, coarse
+
+
+class Kinds(nn.Module):
+    """The groups of boxes: means and maxima of coarse levels inside each, and one linear layer.
+
+    A cell sees a part of an animal, and parts of cows and sheep look alike. Zero until it is fitted
+    (``training.kinds``): then all groups are as likely, and none is told.
+    """
+
+    def __init__(self, channels: Sequence[int], num_groups: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(2 * sum(channels), num_groups)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, levels: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
+        """Levels of ``Finder.look``, boxes (N, 4) in input pixels of rows ``image`` (N,) -> (N, G)."""
+        return self.out(self.pooled(levels, boxes, image))
+
+    @staticmethod
+    def pooled(levels: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
+        """(N, 2 * channels) float32: of every cell that a box touches, at least one."""
+        rows = []
+        for box, number in zip(boxes.tolist(), image.tolist(), strict=True):
+            parts = []
+            for level, stride in zip(levels, COARSE, strict=True):
+                height, width = level.shape[-2:]
+                x1, x2 = cells(box[0], box[2], stride, width)
+                y1, y2 = cells(box[1], box[3], stride, height)
+                inside = level[number, :, y1:y2, x1:x2].float()
+                parts += [inside.mean((-2, -1)), inside.amax((-2, -1))]
+            rows.append(torch.cat(parts))
+        if not rows:
+            return levels[0].new_zeros((0, 2 * sum(level.shape[1] for level in levels)))
+        return torch.stack(rows)
+
+
+def cells(low: float, high: float, stride: int, count: int) -> tuple[int, int]:
+    """First and past-the-last of the ``count`` cells along a side that low..high touches."""
+    first = min(max(math.floor((low + 0.5) / stride), 0), count - 1)
+    return first, min(max(math.ceil((high + 0.5) / stride), first + 1), count)
 
 
 class Context(nn.Module):

@@ -28,6 +28,7 @@ from tetrapose.evaluation.boxes import BoxDetections, BoxTruth, box_figures
 from tetrapose.training.callbacks import Checkpoints
 from tetrapose.training.fit import Plan, carry_out, loader
 from tetrapose.training.guard import Guard
+from tetrapose.training.kinds import fit_kinds
 from tetrapose.training.module import MEAN, STD, freeze
 from tetrapose.training.schedules import prepare
 
@@ -282,9 +283,16 @@ def start_stages(model: nn.Module, source: str | Path) -> str:
 
 
 def finish_finder(
-    folder: Path, module: FinderModule, train: WholeDataset, config: dict[str, Any]
+    folder: Path,
+    module: FinderModule,
+    train: WholeDataset,
+    config: dict[str, Any],
+    kinds: PictureSet | None = None,
 ) -> Path:
-    """Write ``model.safetensors`` with its card; and ``best.safetensors`` of a better epoch."""
+    """Write ``model.safetensors`` with its card; and ``best.safetensors`` of a better epoch.
+
+    Groups are learnt from the boxes of ``kinds`` first (``training.kinds``), if there are any.
+    """
     from tetrapose.weights import card as cards
     from tetrapose.weights import finder as finders
 
@@ -294,13 +302,22 @@ def finish_finder(
     scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
     last = {"epoch": trainer.current_epoch, "protocol": PROTOCOL if scores else "", **scores}
     path = folder / "model.safetensors"
+    learn_kinds(module, kinds, config)
     finders.save(path, module.model, {**card, "scores": last})
     best = folder / "best.ckpt"
     if keeper and best.exists() and keeper.best_epoch != trainer.current_epoch:
         module.load_state_dict(cards.load_checkpoint(best)["state_dict"])
+        learn_kinds(module, kinds, config)
         scores = {"epoch": keeper.best_epoch, "protocol": PROTOCOL, keeper.monitor: keeper.value}
         finders.save(folder / "best.safetensors", module.model, {**card, "scores": scores})
     return path
+
+
+def learn_kinds(module: FinderModule, data: PictureSet | None, config: dict[str, Any]) -> None:
+    """The layer that tells groups, where there are boxes of known groups to learn them from."""
+    if data is not None and (data.groups >= 0).any():
+        side, workers = int(config["input_size"][0]), int(config["dataset"].get("workers", 0))
+        fit_kinds(module.model, data, side, workers=workers)
 
 
 def describe_finder(
