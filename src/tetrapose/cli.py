@@ -16,7 +16,7 @@ from typing import NoReturn
 
 COMMANDS = (
     "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models",
-    "weights", "synth", "export", "benchmark", "info",
+    "weights", "synth", "export", "benchmark", "label-free", "info",
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        command = importlib.import_module(f"tetrapose.commands.{name}")
+        command = importlib.import_module(f"tetrapose.commands.{name.replace('-', '_')}")
         verb = verbs.add_parser(
             name,
             help=command.HELP,

@@ -8,8 +8,8 @@ the next, so that a method may look at what the step it has just caused did to t
     class PlainPseudo:
         answer, trained, needs_pool = "network", ("network",), True
 
-        def __init__(self, network, codec, threshold=0.4):
-            self.networks = nn.ModuleDict({"network": network})
+        def __init__(self, start, *, threshold=0.4):
+            self.networks = nn.ModuleDict({"network": start.network})
             ...
 
         def turns(self, labelled, pool, at):

@@ -14,6 +14,7 @@ from tetrapose.codecs import Codec, Heatmap
 from tetrapose.codecs.gaussian import draw_gaussians
 from tetrapose.codecs.peaks import find_peaks
 from tetrapose.errors import UserError
+from tetrapose.skeletons import Skeleton
 from tetrapose.training.module import MEAN, STD
 
 Turn = tuple[str, dict[str, Tensor]]
@@ -69,6 +70,22 @@ class Moment:
         if key not in SAID:
             SAID.add(key)
             print(f"label-free: step {self.step}: {line}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a method is built from: ``Method(start, **its own settings)``.
+
+    ``network`` as the run starts it, ``fresh`` the same architecture as it is without labels
+    (random or ImageNet weights). ``taught`` (K,) is False for points of the skeleton that no label
+    shows: nothing a network says of them is to be believed.
+    """
+
+    network: nn.Module
+    fresh: nn.Module
+    codec: Codec
+    skeleton: Skeleton
+    taught: tuple[bool, ...]
 
 
 class Step(Protocol):
