@@ -196,7 +196,7 @@ def load_finder(
     chosen = LEAST if least is None else least
     if str(name) in KNOWN or (Path(name) / "config.json").is_file():
         return load_detector(name, least=chosen, tiles=tiles, device=_device(device))
-    if Path(name).is_dir():
+    if name != "finder" and Path(name).is_dir():  # a name that ships is never a folder
         raise UserError(f"{name}: a folder without config.json; a finder is a .safetensors file,"
                         " or a folder with a detector of transformers")  # fmt: skip
     loaded = weights.load(name)
