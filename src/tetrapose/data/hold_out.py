@@ -136,6 +136,8 @@ class _Numbers(pickle.Unpickler):
         }  # fmt: skip
         if module_name.partition(".")[0] == "numpy" and global_name in known:
             return known[global_name]
+        if (module_name, global_name) == ("_codecs", "encode"):  # how old protocols write bytes
+            return lambda text, _: text.encode("latin1")
         raise ValueError(f"asks for {module_name}.{global_name}, which a shuffle never does")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -180,7 +182,8 @@ def _scalar(kind: _Kind, data: bytes = b"") -> Any:
 
 def _buffer(data: Any, kind: _Kind, shape: Any, order: str) -> _Array:
     made = _Array()
-    made.values = kind.read(data).reshape(shape)
+    read = kind.read(data)
+    made.values = read.reshape(shape) if read.size == np.prod(shape) else read
     return made
 
 
