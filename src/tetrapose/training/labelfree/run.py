@@ -23,7 +23,7 @@ from tetrapose.training.labelfree.callbacks import History, Judge, Keeper, place
 from tetrapose.training.labelfree.figures import CHOICE, figures
 from tetrapose.training.labelfree.module import Feed, LabelFreeModule, Learning
 from tetrapose.training.labelfree.pairs import in_order, loader, unlabelled
-from tetrapose.training.labelfree.step import Step, processes
+from tetrapose.training.labelfree.step import Prepares, Step, processes
 from tetrapose.training.labelfree.strong import Strong
 from tetrapose.training.module import MEAN, STD
 from tetrapose.weights import card as cards
@@ -167,6 +167,8 @@ def feed(setup: Setup) -> dict[str, Any]:
         other = seed + POOL_SEED
         peek = setup.crops.peek
         pool = setup.partial.pool if peek else unlabelled(setup.partial.pool)
+        if isinstance(setup.step, Prepares):
+            peek, pool = False, setup.step.prepare(unlabelled(pool), setup.folder)
         crops = _crops(setup, pool, training=True, seed=other, targets=(hide,) if peek else ())
         loaders["pool"] = loader(crops, batch=pace.pool_batch, seed=other, **shared)
     return loaders

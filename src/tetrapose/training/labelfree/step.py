@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,6 +16,7 @@ from tetrapose.codecs.gaussian import draw_gaussians
 from tetrapose.codecs.peaks import find_peaks
 from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
+from tetrapose.structures import PoseSet
 from tetrapose.training.module import MEAN, STD
 
 Turn = tuple[str, dict[str, Tensor]]
@@ -109,6 +111,15 @@ class Step(Protocol):
     @property
     def needs_pool(self) -> bool: ...
     def turns(self, labelled: Views, pool: Views | None, at: Moment) -> Iterator[Turn]: ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A method that labels the pool once, before its first batch; its crops then carry that."""
+
+    def prepare(self, pool: PoseSet, folder: Path) -> PoseSet:
+        """The unlabelled pool with what the method says of it; ``folder`` is the run's."""
+        ...
 
 
 def look(network: nn.Module, pictures: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ def agree(
     weight = np.moveaxis(scores, 1, 2).reshape(n * k, v)
     with np.errstate(invalid="ignore"):
         usable = np.isfinite(flat).all(-1) & np.isfinite(weight) & (weight > 0)
+    usable = np.asarray(usable)
     flat = np.where(usable[..., None], flat, 0.0)
     weight = np.where(usable, weight, 0.0)
     reach = np.repeat(width * sizes, k)
@@ -41,7 +42,7 @@ def agree(
     for first in range(0, n * k, BLOCK):  # bounds the memory: each takes V x V
         part = slice(first, first + BLOCK)
         place[part], height[part] = _modes(flat[part], weight[part], reach[part])
-    there = usable.any(-1)
+    there = np.asarray(usable.any(-1))
     place = np.where(there[:, None], place, np.nan).reshape(n, k, 2)
     seen = np.ones((n, v, k), dtype=bool) if shown is None else shown(place)
     confidence = height.reshape(n, k) / np.maximum(seen.sum(1), 1)
