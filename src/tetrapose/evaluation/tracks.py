@@ -99,9 +99,9 @@ def idf1(steps: Sequence[Step], least: float = HALF) -> float:
     together = np.zeros((len(animals), len(tracks)))
     for step in steps:
         rows, columns = np.nonzero(step.similarity >= least - _EPS)
-        together[
-            [animals[int(step.truth[r])] for r in rows], [tracks[int(step.tracks[c])] for c in columns]
-        ] += 1
+        a = [animals[int(step.truth[row])] for row in rows]
+        b = [tracks[int(step.tracks[column])] for column in columns]
+        together[a, b] += 1
     rows, columns = assign(-together)
     right = together[rows, columns].sum()
     told = sum(len(step.truth) + len(step.tracks) for step in steps)

@@ -26,7 +26,9 @@ def pose_similarity(
     left. Source: OKS: cocodataset.org/#keypoints-eval, with k = 2 sigma.
     """
     variances = (2 * np.maximum(np.asarray(sigmas, dtype=np.float64), LEAST_SIGMA)) ** 2
-    scale = np.maximum(areas, 1.0) * np.broadcast_to(np.asarray(slack, dtype=np.float64), (len(one),))
+    scale = np.maximum(areas, 1.0) * np.broadcast_to(
+        np.asarray(slack, dtype=np.float64), (len(one),)
+    )
     gaps = ((one[:, None] - two[None]) ** 2).sum(axis=-1)
     values = np.exp(-gaps / (2 * scale[:, None, None] * variances))
     values = np.where(np.isfinite(gaps), values, 0.0)

@@ -23,6 +23,8 @@ from tetrapose.geometry import box_area, box_iou
 from tetrapose.tracking import motion
 from tetrapose.tracking.similarity import near, pose_similarity
 
+FORGET = 0.8  # a frame: how fast the last pose of one unseen ceases to tell it apart
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -37,9 +39,9 @@ class Rules:
 
     birth: float = 0.4
     confirm: int = 3
-    patience: float = 30.0
-    least: float = 0.15
-    pose: float = 0.5
+    patience: float = 45.0
+    least: float = 0.25
+    pose: float = 0.3
     again: float = 0.3
     reach: float = 0.35
     drift: float = 0.02
@@ -102,9 +104,7 @@ class Tracker:
             np.array(boxes, dtype=np.float64).reshape(-1, 4),
         )
 
-    def step(
-        self, clock: float, seen: Detections, known: np.ndarray | None = None
-    ) -> np.ndarray:
+    def step(self, clock: float, seen: Detections, known: np.ndarray | None = None) -> np.ndarray:
         """Serials (N,) of the detections at ``clock`` (in frames, rising); 0 for nobody's.
 
         ``known`` (N,) are their serials where the boxes came of ``ahead``: then nothing is matched
@@ -126,18 +126,14 @@ class Tracker:
         return serials
 
     def _match(self, clock: float, seen: Detections, serials: np.ndarray) -> None:
-        """Those seen of late choose first, then the lost, by likeness and at last by place."""
-        fresh = [t for t in self._tracks if clock - t.seen <= 3]
-        lost = [t for t in self._tracks if clock - t.seen > 3]
-        self._pairs(fresh, clock, seen, serials, self._alike, self.rules.least)
-        self._pairs(lost, clock, seen, serials, self._alike, self.rules.least)
-        self._pairs(fresh + lost, clock, seen, serials, self._near, self.rules.again)
+        """By likeness first, all tracks at once; who is left over by place alone."""
+        self._pairs(clock, seen, serials, self._alike, self.rules.least)
+        self._pairs(clock, seen, serials, self._near, self.rules.again)
 
     def _pairs(
-        self, tracks: list[_Track], clock: float, seen: Detections, serials: np.ndarray,
-        like: Any, least: float,
-    ) -> None:  # fmt: skip
-        tracks = [track for track in tracks if track.serial not in serials]
+        self, clock: float, seen: Detections, serials: np.ndarray, like: Any, least: float
+    ) -> None:
+        tracks = [track for track in self._tracks if track.serial not in serials]
         rows = np.flatnonzero(serials == 0)
         if not tracks or not len(rows) or not np.isfinite(least):
             return
@@ -157,7 +153,8 @@ class Tracker:
             np.array([track.points for track in tracks]), seen.keypoints[rows], box_area(boxes),
             self.sigmas, weights=seen.sure[rows], slack=gaps,
         )  # fmt: skip
-        return (1 - self.rules.pose) * overlap + self.rules.pose * poses
+        share = (self.rules.pose * FORGET ** (gaps - 1))[:, None]  # legs move on unseen
+        return (1 - share) * overlap + share * poses
 
     def _near(
         self, tracks: list[_Track], clock: float, seen: Detections, rows: np.ndarray
@@ -200,9 +197,7 @@ class Tracker:
         self._ids[track.serial] = track.id
 
     def _lives(self, track: _Track, clock: float) -> bool:
-        return track.seen == clock or bool(
-            track.id and clock - track.seen <= self.rules.patience
-        )
+        return track.seen == clock or bool(track.id and clock - track.seen <= self.rules.patience)
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, in plain values that JSON gives back exactly."""
