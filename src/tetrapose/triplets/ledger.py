@@ -49,7 +49,7 @@ def write(path: Path, rows: Sequence[LedgerRow], notes: Mapping[str, str]) -> No
 
     plain = []
     for row in rows:
-        entry = {name: clean(getattr(row, name)) for name in TEXTS}
+        entry: dict[str, Any] = {name: clean(getattr(row, name)) for name in TEXTS}
         entry |= {"part": row.part, "place": row.place}
         entry |= {"width": row.size[0], "height": row.size[1]}
         entry["decisions"] = [
@@ -91,11 +91,12 @@ def counts(library: Library) -> dict[str, Any]:
     """How many items were kept and dropped, by step and reason and by source."""
     import pyarrow.compute as pc
 
+    calls: Any = pc  # made at run time: type checkers do not see them
     by_reason: Counter[tuple[str, str]] = Counter()
     by_source: dict[str, Counter[str]] = {}
     for part in library.parts_written():
         table = read_table(library.ledger(part), columns=["source", "outcome", "step", "reason"])
-        short = pc.list_element(pc.split_pattern(table["reason"], ":", max_splits=1), 0)
+        short = calls.list_element(calls.split_pattern(table["reason"], ":", max_splits=1), 0)
         rows = zip(
             table["source"].to_pylist(), table["outcome"].to_pylist(),
             table["step"].to_pylist(), short.to_pylist(), strict=True,

@@ -178,7 +178,7 @@ def told(where: Path) -> Iterator[None]:
         raise UserError(f"{place}: {why}") from None
 
 
-def write_file(path: Path, fill: Callable[[Path], None]) -> None:
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     """Let ``fill`` write a file beside ``path``, then move it there whole; UserError if it fails.
 
     After the move the file is on the disk, not in a buffer: what is there is complete.
@@ -198,7 +198,7 @@ def write_file(path: Path, fill: Callable[[Path], None]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Plain values as a file, whole or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_file(path, lambda part: part.write_text(text, encoding="utf-8") and None)
+    write_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: Path) -> Any:

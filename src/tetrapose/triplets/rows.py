@@ -53,6 +53,7 @@ REASONS: dict[str, str] = {
     "duplicate": "the same bytes as an earlier picture",
     "near_duplicate": "looks the same as an earlier picture",
     # find, points, keep, crop
+    "not_labelled": "no labelled points, and no network is to look",
     "no_animal": "no animal found",
     "too_few_points": "too small a share of the points found",
     "outside_crop": "too small a share of the points left inside the crop",
@@ -164,12 +165,12 @@ class Triplet:
     ``original_image`` and ``overlaid`` are JPEG files, ``conditioning_image`` a PNG file, all of
     one size. ``points`` holds plain values: ``skeleton`` (its name), ``size`` [width, height],
     ``animals``: a list of ``species``, ``bbox`` [x1, y1, x2, y2], ``keypoints`` [[x, y, v], ...]
-    with null for x and y of points not found, ``scores`` [K] or null for labels, ``bbox_score`` or
-    null, ``labelled`` true or false, all in pixels of the triplet's picture. ``provenance`` holds
-    plain values: ``source``, ``key``, ``where``, ``url``, ``licence``, ``text``, ``sha256``,
-    ``phash``, ``source_size``, ``matrix`` [[a, b, c], [d, e, f]] from the source's pixels to the
-    triplet's, ``share_found``, ``animals_left_out``, ``score``, ``caption_origin``, ``models``
-    (name to version), ``style``.
+    with null for x and y and 0 for v of points that are not drawn, ``scores`` [K] or null for
+    labels, ``bbox_score`` or null, ``labelled`` true or false, all in pixels of the triplet's
+    picture. ``provenance`` holds plain values: ``source``, ``key``, ``url``, ``licence``, ``text``,
+    ``sha256``, ``phash``, ``source_size``, ``matrix`` [[a, b, c], [d, e, f]] from the source's
+    pixels to the triplet's, ``share_found``, ``animals_left_out``, ``score``, ``caption_origin``,
+    ``models`` (name to version), ``style``.
     """
 
     key: str
