@@ -83,7 +83,7 @@ class Kinds(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, levels: Sequence[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
-        """Levels of ``Finder.look``, boxes (N, 4) in input pixels of rows ``image`` (N,) -> (N, G)."""
+        """``Finder.look``'s levels, boxes (N, 4) in input pixels, their rows (N,) -> (N, G)."""
         return self.out(self.pooled(levels, boxes, image))
 
     @staticmethod
