@@ -65,7 +65,9 @@ def main() -> None:
             films.append((moments, sighted(moments, args.seed + film)))
         for name, rules in TRACKERS.items():
             began = time.process_time()
-            figures = [asdict(track_figures(follow(*film, rules))) for film in films]
+            figures = [
+                asdict(track_figures(follow(moments, seen, rules))) for moments, seen in films
+            ]
             spent = time.process_time() - began
             totals = {key: sum(f[key] for f in figures) for key in ("switches", "misses", "false")}
             means = {key: float(np.mean([f[key] for f in figures])) for key in ("idf1", "hota")}

@@ -1,4 +1,4 @@
-"""Animals that cross one another, as boxes and points in two dimensions, and how a finder sees them.
+"""Animals that cross one another, as boxes and points in the plane, and how a finder sees them.
 
 Side views that walk over a field, meet, stand in one another's way and part again: made to put a
 tracker to the test where every identity is known, without pictures. Points are AP-10K's.
@@ -143,15 +143,15 @@ def _moment(rows: list[np.ndarray]) -> Moment:
 
 
 def _inside(grid: np.ndarray, box: np.ndarray) -> np.ndarray:
-    return ((grid >= box[:2]) & (grid <= box[2:])).all(axis=-1)
+    return np.asarray(((grid >= box[:2]) & (grid <= box[2:])).all(axis=-1))
 
 
 def sighted(moments: list[Moment], seed: int) -> list[Sighting]:
     """What is found of each moment: noise, misses, false boxes, poses drawn to whoever is in front.
 
-    Boxes shake by 3 % of their sides and most leave out what is covered; an animal is missed 4 times
-    in 100, more the less of it is seen, and always below ``HIDDEN``. Points shake by 2 % of the
-    box's side; a covered one is, every third time, put where the animal in front has the same point.
+    Boxes shake by 3 % of their sides and most leave out what is covered; an animal is missed 4
+    times in 100, more the less of it is seen, and always below ``HIDDEN``. Points shake by 2 % of the
+    box's side; a covered one is, every third time, put where the one in front has the same point.
     """
     rng = np.random.default_rng([seed, 1])
     return [_sighting(rng, moment) for moment in moments]

@@ -42,7 +42,7 @@ def jumps(keypoints: np.ndarray, sides: np.ndarray, leap: float = LEAP) -> np.nd
 def _steps(keypoints: np.ndarray, over: int) -> np.ndarray:
     """(T - over, K) length of each point's step beyond the animal's; NaN where it has none."""
     step = keypoints[over:] - keypoints[:-over]
-    told = np.isfinite(step).all(axis=-1)
+    told = np.asarray(np.isfinite(step).all(axis=-1))
     body = np.zeros((len(step), 1, 2))
     rows = told.any(axis=1)
     if rows.any():
@@ -72,7 +72,7 @@ class Bones:
             self._counts[track][edge] += np.bincount(places, minlength=len(_BINS))
 
     def limits(self, track: int) -> np.ndarray:
-        """(E,) log2 lengths above which a bone is too long; infinite where fewer than 20 are known."""
+        """(E,) log2 lengths above which a bone is too long; infinite below 20 sightings."""
         counts = self._counts.get(track)
         if counts is None:
             return np.full(len(self.edges), np.inf)

@@ -27,7 +27,7 @@ class OneEuro:
 
         ``side`` px is the animal's size, the root of its box's area.
         """
-        there = np.isfinite(points).all(axis=-1)
+        there = np.asarray(np.isfinite(points).all(axis=-1))
         if track not in self._last:
             nowhere = np.full(len(points), -np.inf)
             self._last[track] = (np.zeros_like(points), np.zeros_like(points), nowhere)
@@ -36,7 +36,8 @@ class OneEuro:
         new = there & (gap > LONG)
         going = there & ~new
         value, speed, when = value.copy(), speed.copy(), when.copy()
-        value[new], speed[new] = points[new], 0.0
+        value[new] = points[new]
+        speed[new] = 0.0
         if going.any():
             dt = np.maximum(gap[going], 1e-6)[:, None]
             rough = (points[going] - value[going]) / dt

@@ -32,8 +32,8 @@ class Rules:
 
     ``birth``: least box score that begins a track. ``confirm``: sightings in a row until it has an
     id. ``patience``: frames that it is waited for. ``least``: similarity of a pair, where IoU and
-    pose similarity are mixed with the share ``pose``. ``again``: likeness by place at which one that
-    was lost is taken up again, its reach ``reach`` sides of the box and ``drift`` more a frame.
+    pose similarity are mixed with the share ``pose``. ``again``: likeness by place at which one
+    that was lost is taken up again, its reach ``reach`` sides of the box and ``drift`` more a frame.
     ``moving`` False leaves out motion, and ``pose`` 0 the poses: a plain IoU tracker.
     """
 
@@ -118,10 +118,10 @@ class Tracker:
             self._match(clock, seen, serials)
         by_serial = {track.serial: track for track in self._tracks}
         for row in np.flatnonzero(serials):
-            self._sight(by_serial[int(serials[row])], clock, seen, row)
+            self._sight(by_serial[int(serials[row])], clock, seen, int(row))
         if known is None:
             for row in np.flatnonzero((serials == 0) & (seen.scores >= self.rules.birth)):
-                serials[row] = self._born(clock, seen, row)
+                serials[row] = self._born(clock, seen, int(row))
         self._tracks = [track for track in self._tracks if self._lives(track, clock)]
         return serials
 
