@@ -1,7 +1,7 @@
 """``tetrapose label-free run``: one method on one preset, from sets to a run folder with a result.
 
   tetrapose label-free run menagerie root=DIR
-  tetrapose label-free run menagerie root=DIR method=agreement seed=1 steps=8000 every=400
+  tetrapose label-free run menagerie root=DIR method=two_looks seed=1 steps=8000 every=400
   tetrapose label-free run animal_pose_halves root=DIR --show
 
 A preset says which sets, which of their labels are shown, and what is held out; method=NAME chooses

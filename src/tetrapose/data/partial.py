@@ -63,12 +63,14 @@ class Labelling:
     """What of the training animals is shown: a recipe with its options, and what the pool is.
 
     ``pool`` is "all" training pictures, a part of the recipe ("unlabelled"), or "none". ``recipe``
-    "" shows every label of the sets.
+    "" shows every label of the sets. ``whole`` shows them too, but tells figures apart as the
+    recipe would: what partial labels are to come near.
     """
 
     recipe: str = ""
     options: Mapping[str, Any] | None = None
     pool: str = "all"
+    whole: bool = False
 
 
 def open_partial(
@@ -137,7 +139,8 @@ def _one(
     parts |= {f"{part}_shown": opened[part] for part in ("val", "test")}
     if labelling.recipe:
         parts |= _labels(name, held, folder, labelling, seed)
-    return parts | ({"pool": None} if labelling.pool == "none" else {})
+    whole = {"labelled": opened["train"]} if labelling.whole else {}
+    return parts | whole | ({"pool": None} if labelling.pool == "none" else {})
 
 
 def _held(name: str, given: Mapping[str, Any], folder: Path, shares: str) -> dict[str, Where]:
