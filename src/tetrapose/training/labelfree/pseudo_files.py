@@ -39,6 +39,7 @@ from tetrapose.weights.card import Loaded
 VERSION = 1  # of what ``look_often`` gives: goes up when the same key stands for other answers
 SHARD = 64  # pictures; a kill costs the time of one
 SUFFIX = ".safetensors"
+NOTE = "tetrapose"  # the entry of the file's header that holds ours
 
 Tell = Callable[[str], None]
 
@@ -244,15 +245,13 @@ def _write(path: Path, labels: PseudoLabels, ids: np.ndarray, key: Mapping[str, 
         "readable": labels.readable.astype(np.uint8),
     }
     columns = {name: np.ascontiguousarray(value) for name, value in columns.items()}
-    note = {
-        "key": json.dumps(dict(key), sort_keys=True),
-        "names": json.dumps(labels.names),
-        "sha256": _sum(columns),
-    }
+    told = json.dumps({"key": dict(key), "names": labels.names}, sort_keys=True)
+    note = json.dumps({"told": told, "sha256": _sum(columns, told)})
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(to_bytes(columns, metadata=note))
+            # one entry: the order of several is not the same twice
+            file.write(to_bytes(columns, metadata={NOTE: note}))
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -269,13 +268,15 @@ def _content(path: Path) -> tuple[np.ndarray, PseudoLabels, dict[str, Any]]:
     try:
         columns = from_bytes(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        if header["sha256"] != _sum(columns):
+        note = json.loads(header[NOTE])
+        if note["sha256"] != _sum(columns, note["told"]):
             raise ValueError("its sums differ")
+        told = json.loads(note["told"])
         labels = PseudoLabels(
-            tuple(json.loads(header["names"])), columns["keypoints"], columns["confidence"],
-            columns["spread"], columns["readable"].astype(bool),
+            tuple(told["names"]), columns["keypoints"], columns["confidence"], columns["spread"],
+            columns["readable"].astype(bool),
         )  # fmt: skip
-        return columns["annotation_ids"], labels, json.loads(header["key"])
+        return columns["annotation_ids"], labels, told["key"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         told = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(
@@ -283,8 +284,8 @@ def _content(path: Path) -> tuple[np.ndarray, PseudoLabels, dict[str, Any]]:
         ) from None
 
 
-def _sum(columns: Mapping[str, np.ndarray]) -> str:
-    made = hashlib.sha256()
+def _sum(columns: Mapping[str, np.ndarray], told: str) -> str:
+    made = hashlib.sha256(told.encode())
     for name in sorted(columns):
         made.update(f"{name}{columns[name].shape}".encode())
         made.update(columns[name].tobytes())
