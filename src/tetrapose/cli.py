@@ -16,7 +16,7 @@ from typing import NoReturn
 
 COMMANDS = (
     "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models",
-    "weights", "synth", "export", "benchmark", "label-free", "app", "info",
+    "weights", "synth", "triplets", "export", "benchmark", "label-free", "app", "info",
 )  # fmt: skip
 
 

@@ -52,7 +52,8 @@ def read_image(
     be up to 7 pixels over the picture's own, since decoders round up.
 
     A picture inside a pack is named ``PACK/START-LENGTH.suffix`` (see ``member``). With ``data``
-    the file's bytes are given, and the path is but its name. Pictures over twice ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels unless changed) are
+    the file's bytes are given, and the path is but its name. Pictures over
+    twice ``PIL.Image.MAX_IMAGE_PIXELS`` (179 megapixels unless changed) are
     refused, as are those that end early. Raises ImageError.
     """
     with _told(path):

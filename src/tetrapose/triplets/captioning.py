@@ -16,7 +16,7 @@ class Captions:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = captions.from_dict(settings)
-        self._describer: captions.Describer | None = None
+        self._describer: Any = None
 
     def __call__(self, pictures: Sequence[np.ndarray], facts: Sequence[Facts]) -> list[Captioned]:
         """A caption for each picture (H, W, 3) uint8 RGB; empty without an origin if none is."""

@@ -41,7 +41,7 @@ def scan_part(
         if one.small is not None:
             small[place] = one.small
     write_small(library.small(part), small)
-    _write(library.scan(part), found)
+    write(library.scan(part), found)
 
 
 def write_small(path: Path, small: np.ndarray) -> None:
@@ -51,7 +51,8 @@ def write_small(path: Path, small: np.ndarray) -> None:
     write_file(path, lambda target: target.write_bytes(data.getvalue()))
 
 
-def _write(path: Path, found: Sequence[Scanned]) -> None:
+def write(path: Path, found: Sequence[Scanned]) -> None:
+    """What the first look found of each item of a part."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {
