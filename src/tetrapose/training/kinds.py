@@ -33,7 +33,7 @@ class Fitted:
     right: float
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def box_features(
     model: nn.Module, data: PictureSet, side: int, *, workers: int = 0
 ) -> tuple[Tensor, Tensor]:
