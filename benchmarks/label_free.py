@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="labelled, and unlabelled, animals")
     parser.add_argument("--pictures", type=int, default=3000, help="menagerie pictures to draw")
     parser.add_argument("--step-time", action="store_true")
-    parser.add_argument("overrides", nargs="*", help="for every run, field=value")
+    parser.add_argument("--set", nargs="+", default=[], help="for every run, field=value")
     args = parser.parse_args()
     if args.step_time:
         print(json.dumps(step_time(args.size, args.batch), indent=1))
@@ -86,7 +86,7 @@ def run(table: str, method: str, seed: int, args: argparse.Namespace) -> dict:
     whole = method == "all"
     about = [
         f"root={args.root}", f"seed={seed}", f"input_size=[{args.size},{args.size}]",
-        f"batch={args.batch}", f"pool_batch={args.batch}", *args.overrides,
+        f"batch={args.batch}", f"pool_batch={args.batch}", *args.set,
     ]  # fmt: skip
     if whole:
         about.append("data.labels.whole=true")
