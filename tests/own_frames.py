@@ -78,11 +78,11 @@ def skeleton(names: tuple[str, ...] = START, at: tuple[str, ...] = PLACES) -> sk
     )
 
 
-def start(folder: Path, side: int = 64) -> Path:
-    """A tiny model on five points, with random weights."""
+def start(folder: Path, side: int = 64, points: skeletons.Skeleton | None = None) -> Path:
+    """A tiny model on five points, or on those given, with random weights."""
     torch.manual_seed(0)
     arguments = {"channels": [8, 8, 8, 8], "blocks": [1, 1, 1, 1], "neck": 8}
-    points = skeleton()
+    points = points or skeleton()
     network = small(len(points), **arguments).eval()
     with torch.no_grad():
         network.head.weight.normal_(0, 0.5)

@@ -24,7 +24,7 @@ def pose_set(tmp_path_factory):
 def test_more_frames_are_worth_more_steps_within_bounds():
     steps = [tuning.recipe_for(frames).steps for frames in (2, 20, 60, 93, 200, 5000)]
     assert steps == sorted(steps)
-    assert steps[0] == steps[1]
+    assert steps[0] >= 300
     assert steps[-1] == steps[-2]
     assert tuning.recipe_for(50, steps=7, lr=None).steps == 7
     assert tuning.recipe_for(50, lr=None).lr == tuning.Recipe().lr
@@ -85,7 +85,7 @@ def test_it_learns_and_leaves_what_is_frozen(pose_set, tmp_path, monkeypatch):
     rows = (tmp_path / "run" / "curves.csv").read_text().splitlines()
     column = rows[0].split(",").index("train/loss")
     losses = [float(row.split(",")[column]) for row in rows[1:]]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_a_run_goes_on_where_it_stopped_to_the_bit(pose_set, tmp_path, few):

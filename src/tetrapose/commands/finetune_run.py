@@ -26,6 +26,7 @@ from tetrapose.training.transplant import Taken, told, transplanted
 from tetrapose.weights import card as cards
 
 SMALLEST = 0.8  # of the tenth percentile of labelled boxes: what a located box is at least
+SCORER = "tetrapose"
 LEAST = 0.25  # of the fifth percentile of whole looks' mean scores: below it there is no animal
 TWO, ONE, GIVEN = "two looks, as predict does", "the whole frame alone", "in labelled boxes"
 
@@ -99,6 +100,8 @@ def carry_out(
     }
     write_text(out / "report.json", json.dumps(cards.plain(report), indent=2) + "\n")
     write_text(out / "errors.csv", _rows(judged, project.names))
+    if project.alone:
+        write_text(out / "predictions_dlc.csv", _deeplabcut_form(judged, project.names))
     page = finetune_page(
         judged, title=f"Fine-tuned on {Path(args.project).name}", ways=ways,
         settings=_in_words(report, settings, told(taken)), problems=pose_set.problems,
@@ -188,6 +191,27 @@ def _rows(judged: Mapping[str, Judged], names: tuple[str, ...]) -> str:
             file = truth.files[int(truth.image_index[row])]
             number = int(truth.annotation_ids[row])
             writer.writerow([part, file, number, names[k], *(f"{v:.3f}" for v in values)])
+    return stream.getvalue()
+
+
+def _deeplabcut_form(judged: Mapping[str, Judged], names: tuple[str, ...]) -> str:
+    """The predictions of all labelled frames as DeepLabCut writes its own: x, y, likelihood.
+
+    Source: the csv of analyze_videos and evaluate_network (scorer, bodyparts, coords, then a row a
+    frame), github.com/DeepLabCut/DeepLabCut.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["scorer", *[SCORER] * (3 * len(names))])
+    writer.writerow(["bodyparts", *(name for name in names for _ in range(3))])
+    writer.writerow(["coords", *(["x", "y", "likelihood"] * len(names))])
+    lines = {}
+    for one in judged.values():
+        for row, image in enumerate(one.truth.image_index.tolist()):
+            points = np.column_stack([one.keypoints[row], one.errors.scores[row]])
+            lines[one.truth.files[image]] = ["" if np.isnan(v) else f"{v:.4f}"
+                                             for v in points.ravel()]  # fmt: skip
+    writer.writerows([file, *lines[file]] for file in sorted(lines))
     return stream.getvalue()
 
 

@@ -34,6 +34,7 @@ from tetrapose.training.callbacks import Checkpoints, Curves
 from tetrapose.training.fit import Plan, best_precision, fit
 from tetrapose.training.module import Parts, PoseModule
 from tetrapose.training.schedules import warmup_cosine
+from tetrapose.weights import card as cards
 
 EPOCH = 25  # steps between two checkpoints
 SIDE = 160  # input of the network in px: half the time of 224, and no worse (docs/finetune.md)
@@ -49,7 +50,7 @@ class Recipe:
     parts that keep their weights and statistics; ``decay`` is that of the averaged weights.
     """
 
-    steps: int = 800
+    steps: int = 550
     batch: int = 8
     lr: float = 1e-3
     warmup: float = 0.05
@@ -80,7 +81,7 @@ def recipe_for(frames: int, **given: Any) -> Recipe:
 
     More frames are worth more steps, up to 200 frames: beyond, ``tetrapose train`` is due.
     """
-    steps = int(np.clip(round(8 * frames, -2), 400, 1600))
+    steps = int(np.clip(50 * round((300 + 2.5 * frames) / 50), 300, 1000))
     own: dict[str, Any] = {"steps": steps}
     return Recipe(**{**own, **{name: value for name, value in given.items() if value is not None}})
 
@@ -225,7 +226,17 @@ def finetune(
         seed=recipe.seed,
         draws=draws,
     )
-    return fit(parts, crops, None, plan)
+    still = {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if name.startswith(tuple(f"{part}." for part in parts.frozen))
+    }
+    module = fit(parts, crops, None, plan)
+    # a run that was done before ends without handing the averaged weights over; the file has them
+    module.load_state_dict(cards.load_checkpoint(folder / "last.ckpt")["state_dict"])
+    # and the mean of equal numbers is not quite that number
+    module.model.load_state_dict(still, strict=False)
+    return module
 
 
 def _no_metric(*_: Any) -> dict[str, float]:
