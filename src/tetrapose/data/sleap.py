@@ -246,16 +246,20 @@ def saved(path: Path, write_to: Any) -> None:
         draft.unlink(missing_ok=True)
 
 
-def labels_of(pose_set: PoseSet, sio: Any) -> Any:
-    """sleap_io.Labels of a set: one image sequence for each folder and size of pictures."""
-    skeleton = pose_set.skeleton
+def nodes_of(skeleton: Skeleton, sio: Any) -> Any:
+    """sleap_io.Skeleton of a skeleton."""
     pairs = {frozenset((p.name, p.mirror)) for p in skeleton.keypoints if p.name != p.mirror}
-    nodes = sio.Skeleton(
+    return sio.Skeleton(
         list(skeleton.names),
         edges=[tuple(edge) for edge in skeleton.edges],
         symmetries=[tuple(sorted(pair)) for pair in sorted(pairs, key=sorted)],
         name=skeleton.name,
     )
+
+
+def labels_of(pose_set: PoseSet, sio: Any) -> Any:
+    """sleap_io.Labels of a set: one image sequence for each folder and size of pictures."""
+    nodes = nodes_of(pose_set.skeleton, sio)
     sequences: dict[tuple[str, int, int], list[int]] = {}
     for image, file in enumerate(pose_set.files):
         size = pose_set.sizes[image].tolist()
