@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from tetrapose import images
 from tetrapose.audit import hashes
@@ -47,10 +50,10 @@ def scan(name: str, data: bytes, settings: Settings) -> Scanned:
     try:
         if not data:
             raise images.ImageError(f"{name}: the file is empty")
-        size = images.plain_jpeg(data) or images.read_size(name, data=data)
+        size = images.plain_jpeg(data) or _announced(data)
         if size[0] * size[1] > settings.most_pixels:
             return Scanned("too_large", digest, size)
-        if min(size) < settings.least_side:
+        if 0 < min(size) < settings.least_side:
             return Scanned("too_small", digest, size)
         pixels, size = images.read_image(name, least=LEAST, data=data)
     except images.ImageError as error:
@@ -60,6 +63,17 @@ def scan(name: str, data: bytes, settings: Settings) -> Scanned:
     side = (hashes.SIDE, hashes.SIDE)
     small = cv2.resize(grey, side, interpolation=cv2.INTER_AREA)
     return Scanned("", digest, size, plain, mirrored, small)
+
+
+def _announced(data: bytes) -> tuple[int, int]:
+    """The size in a picture file's header, nothing decoded; (0, 0) where decoding will tell why."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return image.size
+    except Exception:  # noqa: BLE001 foreign bytes make decoders raise anything
+        return (0, 0)
 
 
 def reason_of(name: str, error: UserError) -> str:
