@@ -85,7 +85,7 @@ def test_a_project_gives_a_model_and_a_report(made, root, start):
 
     page = (made / "report.html").read_text()
     assert page.startswith("<!doctype html>")
-    assert page.count("data:image/jpeg") == 1  # the worst test frames: there is one
+    assert page.count("data:image/jpeg") == 6  # the worst eight of each part: one and five
     assert "mean error, test" in page
     assert "left_ear from left_ear_tip" in page
 

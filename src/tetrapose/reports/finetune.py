@@ -70,10 +70,13 @@ def finetune_page(
             note="Two looks: the model sees the whole frame first, then the animal. In labelled "
             "boxes is what a perfect finder would give.",
         ) if len(ways) > 1 else "",
-        page.section(
-            "Worst frames", page.tiles(worst(first)),
-            note="White rings are labels, red lines lead to what was predicted. Look at the "
-            "labels too: some of these are slips of the hand.",
+        *(
+            page.section(
+                f"Worst {PARTS[name]}", page.tiles(worst(one)),
+                note="White rings are labels, red lines lead to what was predicted. Look at the "
+                "labels too: some of these are slips of the hand.",
+            )
+            for name, one in shown.items()
         ),
         page.section("What was done", page.table([], [list(p) for p in settings.items()],
                                                  words=True)),
