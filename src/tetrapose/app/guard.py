@@ -24,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE = ("GET", "HEAD")
+HEARD = 4  # times the bound
 HEADERS = {
     # nothing but the page's own files runs, is shown or is asked; no frame of others holds it
     b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self';"
@@ -114,21 +115,32 @@ class Guard:
         return self.addresses and _numeric(name)
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
+        """The whole body; UserError for one that is too long, TimeoutError for one too slow.
+
+        What is too long is heard out, and dropped, up to ``HEARD`` bounds: a sender that is cut off
+        gets to read no answer.
+        """
         told = dict(scope["headers"]).get(b"content-length", b"0")
-        if told.isdigit() and int(told) > self.most_bytes:
+        long = told.isdigit() and int(told) > self.most_bytes
+        if long and int(told) > HEARD * self.most_bytes:
             raise UserError(self._too_much())
-        parts, length = [], 0
+        parts: list[bytes] = []
+        length = 0
         deadline = asyncio.get_running_loop().time() + self.seconds
         while True:
             left = deadline - asyncio.get_running_loop().time()
             message = await asyncio.wait_for(receive(), max(left, 0.001))
-            if message["type"] == "http.disconnect":
-                return b"".join(parts)
-            parts.append(message.get("body", b""))
-            length += len(parts[-1])
-            if length > self.most_bytes:
+            part = message.get("body", b"")
+            length += len(part)
+            long = long or length > self.most_bytes
+            if long:
+                parts.clear()
+            else:
+                parts.append(part)
+            ends = message["type"] == "http.disconnect" or not message.get("more_body")
+            if long and (ends or length > HEARD * self.most_bytes):
                 raise UserError(self._too_much())
-            if not message.get("more_body"):
+            if ends:
                 return b"".join(parts)
 
     def _too_much(self) -> str:

@@ -246,16 +246,16 @@ def _numbers(value: Any, count: int, what: str) -> list[float]:
 def _holding(boxes: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Boxes (N, 4) widened to hold their points, cut at the picture; made of these where NaN.
 
-    A box that lies wholly beside the picture is left as it is.
+    One that would lie wholly beside the picture is not cut.
     """
-    made = boxes_around(keypoints, np.tile(np.array(size), (len(keypoints), 1)))
-    low = np.fmin(boxes[:, :2], _least(keypoints))
-    high = np.fmax(boxes[:, 2:], -_least(-keypoints))
-    limit = np.array(size) - 0.5
-    cut = np.concatenate([np.clip(low, -0.5, limit), np.clip(high, -0.5, limit)], axis=1)
-    whole = (cut[:, 2:] - cut[:, :2] > 0).all(axis=1, keepdims=True)
-    cut = np.where(whole, cut, np.concatenate([low, high], axis=1))
-    return np.where(np.isnan(boxes), made, cut)
+    around = boxes_around(keypoints, np.zeros((len(keypoints), 2)))
+    given = ~np.isnan(boxes)
+    low = np.where(given, np.fmin(boxes, np.tile(_least(keypoints), 2)), around)[:, :2]
+    high = np.where(given, np.fmax(boxes, np.tile(-_least(-keypoints), 2)), around)[:, 2:]
+    whole = np.concatenate([low, high], axis=1)
+    cut = np.clip(whole, -0.5, np.tile(np.array(size) - 0.5, 2))
+    inside = (cut[:, 2:] - cut[:, :2] > 0).all(axis=1, keepdims=True)
+    return np.where(inside, cut, whole)
 
 
 def _least(keypoints: np.ndarray) -> np.ndarray:
