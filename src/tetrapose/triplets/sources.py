@@ -61,7 +61,7 @@ def open_source(spec: str) -> Source:
       those
 
     ``,licence=...`` and ``,species=...`` after it speak for all pictures of the source; lists take
-    the filters of ``lists.py`` in the same way.
+    the filters of ``lists.py`` in the same way, ``species`` among them.
     """
     if os.path.exists(spec):
         spec = f"{_kind(Path(spec))}:{spec}"
@@ -70,7 +70,9 @@ def open_source(spec: str) -> Source:
         raise UserError(f"{spec}: no such file or folder, nor NAME:WHERE with NAME one of"
                         f" {', '.join((*_kinds(), *data.available()))}")  # fmt: skip
     _, where, options = data.parse_spec(spec)
-    common = {key: str(options.pop(key, "")) for key in ("licence", "species")}
+    common = {"licence": str(options.pop("licence", "")), "species": ""}
+    if kind != "list":  # there it chooses rows
+        common["species"] = str(options.pop("species", ""))
     if kind in _kinds():
         if not os.path.exists(where):
             raise UserError(f"{where}: no such file or folder")
