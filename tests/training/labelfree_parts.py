@@ -16,6 +16,7 @@ from tetrapose import skeletons
 from tetrapose.codecs import Heatmap
 from tetrapose.data.augment import Jitter, Mirror
 from tetrapose.data.partial import Partial
+from tetrapose.models.small import small
 from tetrapose.structures import PoseSet
 from tetrapose.training.labelfree.run import Crops, Pace, Setup
 from tetrapose.training.labelfree.step import Start, Views
@@ -67,14 +68,15 @@ def partial(folder: Path, *, never: tuple[int, ...] = ()) -> Partial:
     return Partial(hiding(train, hidden), train, held, held, shown, shown & (np.arange(K) % 2 == 0))
 
 
+WIDTHS = {"channels": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "neck": 8}
+
+
 def tiny(*, norm: bool = True) -> nn.Module:
-    """Three convolutions to stride 4, with dropout: what draws random numbers must resume too."""
-
-    def after() -> list[nn.Module]:
-        return [nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1)] if norm else [nn.ReLU()]
-
+    """The small network at its smallest, or, without norms, convolutions to stride 4."""
+    if norm:
+        return small(K, **WIDTHS)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1), *after(), nn.Conv2d(8, 8, 3, 2, 1), *after(),
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
         nn.Conv2d(8, K, 3, 1, 1),
     )  # fmt: skip
 
@@ -122,6 +124,9 @@ def setup(folder: Path, step, data: Partial, *, steps: int = 6, every: int = 2, 
         pace=Pace(steps, every, batch=more.pop("batch", 4), pool_batch=more.pop("pool_batch", 4)),
         optimizer=functools.partial(torch.optim.AdamW, lr=3e-3),
         trainer=trainer,
-        architecture={"builder": "tetrapose.models.small:small", "arguments": {}},
+        architecture={
+            "builder": "tetrapose.models.small:small",
+            "arguments": {"num_keypoints": K, **WIDTHS},
+        },
         **more,
     )

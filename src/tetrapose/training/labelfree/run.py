@@ -101,14 +101,29 @@ def carry_out(setup: Setup) -> dict[str, Any]:
     file = setup.folder / RESULT
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
+    fitted = learn(setup)
+    return _finished(setup, fitted)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind."""
+
+    module: LabelFreeModule
+    history: History
+    keeper: Keeper
+
+
+def learn(setup: Setup) -> Fitted:
+    """Train to the last step, on from ``last.ckpt`` if there is one."""
     demand(setup)
     setup.folder.mkdir(parents=True, exist_ok=True)
-    partial, seed = setup.partial, setup.seed
-    val, test = (_crops(setup, one) for one in (partial.val, partial.test))
+    partial = setup.partial
+    val = _crops(setup, partial.val)
     module = LabelFreeModule(
         Learning(
             setup.step, setup.codec, partial.labelled.skeleton, setup.optimizer, setup.pace.steps,
-            scheduler=setup.scheduler, strong=setup.strong, seed=seed, clip=setup.clip,
+            scheduler=setup.scheduler, strong=setup.strong, seed=setup.seed, clip=setup.clip,
         ),
         Feed(
             train=lambda: feed(setup),
@@ -134,7 +149,7 @@ def carry_out(setup: Setup) -> dict[str, Any]:
         trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return _finished(setup, module, trainer, test, history, keeper)
+    return Fitted(module, history, keeper)
 
 
 def demand(setup: Setup) -> None:
@@ -192,14 +207,9 @@ def _crops(
     )  # fmt: skip
 
 
-def _finished(
-    setup: Setup,
-    module: LabelFreeModule,
-    trainer: L.Trainer,
-    test: CropDataset,
-    history: History,
-    keeper: Keeper,
-) -> dict[str, Any]:
+def _finished(setup: Setup, fitted: Fitted) -> dict[str, Any]:
+    module, history, keeper = fitted.module, fitted.history, fitted.keeper
+    test = _crops(setup, setup.partial.test)
     best = setup.folder / "best.ckpt"
     if best.exists():
         module.load_state_dict(cards.load_checkpoint(best)["state_dict"])
