@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 COMMANDS = (
-    "predict", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons", "models",
-    "weights", "synth", "triplets", "export", "benchmark", "label-free", "app", "info",
+    "predict", "track", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons",
+    "models", "weights", "synth", "triplets", "export", "benchmark", "label-free", "app", "info",
 )  # fmt: skip
 
 

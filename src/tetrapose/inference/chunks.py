@@ -11,6 +11,7 @@ NAME_y, NAME_score. Pixels, the centre of the top-left one at 0, 0.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -113,10 +114,8 @@ class Parts:
             parquet.write_table(table, draft, compression="zstd")
             draft.replace(path)
         except OSError as error:
-            try:
+            with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-            except OSError:
-                pass
             raise UserError(
                 f"{path}: cannot be written ({error.strerror or error}); what was done before is"
                 f" valid in {self.folder}: make room and give the same command again"
@@ -149,14 +148,16 @@ def point_columns(names: Sequence[str]) -> list[str]:
     return [f"{name}_{end}" for name in names for end in ("x", "y", "score")]
 
 
-def to_table(rows: Rows, names: Sequence[str], told: dict[str, Any]) -> Any:
-    """The pyarrow table of rows, with ``told`` in its schema's metadata."""
+def to_table(
+    rows: Rows, names: Sequence[str], told: dict[str, Any], *, serial: str = "serial"
+) -> Any:
+    """The pyarrow table of rows, with ``told`` in its metadata; ``serial`` names a column."""
     import pyarrow
 
     columns: dict[str, Any] = {
         "frame": pyarrow.array(rows.frame.astype(np.int64)),
         "time": pyarrow.array(rows.time.astype(np.float64)),
-        "serial": pyarrow.array(rows.serial.astype(np.int32)),
+        serial: pyarrow.array(rows.serial.astype(np.int32)),
         "found": pyarrow.array(rows.found.astype(bool)),
         "box_score": pyarrow.array(rows.box_score.astype(np.float32)),
     }
@@ -170,7 +171,7 @@ def to_table(rows: Rows, names: Sequence[str], told: dict[str, Any]) -> Any:
     return table.replace_schema_metadata({KEY: json.dumps(told).encode()})
 
 
-def from_table(table: Any, names: Sequence[str]) -> Rows:
+def from_table(table: Any, names: Sequence[str], *, serial: str = "serial") -> Rows:
     """Rows of a table that holds at least their columns."""
 
     def column(name: str, kind: Any = np.float64) -> np.ndarray:
@@ -181,7 +182,7 @@ def from_table(table: Any, names: Sequence[str]) -> Rows:
     return Rows(
         frame=column("frame", np.int64),
         time=column("time"),
-        serial=column("serial", np.int64),
+        serial=column(serial, np.int64),
         found=column("found", bool),
         box_score=column("box_score"),
         bboxes=np.stack([column(name) for name in BOX], axis=-1),

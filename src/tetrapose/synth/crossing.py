@@ -150,8 +150,8 @@ def sighted(moments: list[Moment], seed: int) -> list[Sighting]:
     """What is found of each moment: noise, misses, false boxes, poses drawn to whoever is in front.
 
     Boxes shake by 3 % of their sides and most leave out what is covered; an animal is missed 4
-    times in 100, more the less of it is seen, and always below ``HIDDEN``. Points shake by 2 % of the
-    box's side; a covered one is, every third time, put where the one in front has the same point.
+    times in 100, more the less of it is seen, and always below ``HIDDEN``. Points shake by 2 % of
+    the box's side; a covered one is, every third time, put where the one in front has the same one.
     """
     rng = np.random.default_rng([seed, 1])
     return [_sighting(rng, moment) for moment in moments]

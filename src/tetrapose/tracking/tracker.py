@@ -33,7 +33,7 @@ class Rules:
     ``birth``: least box score that begins a track. ``confirm``: sightings in a row until it has an
     id. ``patience``: frames that it is waited for. ``least``: similarity of a pair, where IoU and
     pose similarity are mixed with the share ``pose``. ``again``: likeness by place at which one
-    that was lost is taken up again, its reach ``reach`` sides of the box and ``drift`` more a frame.
+    that was lost is taken up again, its reach ``reach`` sides of the box, ``drift`` more a frame.
     ``moving`` False leaves out motion, and ``pose`` 0 the poses: a plain IoU tracker.
     """
 
@@ -88,6 +88,7 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._serials = 0
         self._given = 0
+        self._clock = -np.inf  # of the last step
         self._ids: dict[int, int] = {}
 
     def ids(self) -> dict[int, int]:
@@ -96,8 +97,7 @@ class Tracker:
 
     def ahead(self, clock: float) -> tuple[np.ndarray, np.ndarray]:
         """Serials (N,) of the tracks seen last time, and their boxes (N, 4) at ``clock``."""
-        last = max((track.seen for track in self._tracks), default=clock)
-        live = [track for track in self._tracks if track.seen == last]
+        live = [track for track in self._tracks if track.seen == self._clock]
         boxes = [self._moved(track, clock).motion.box for track in live]
         return (
             np.array([track.serial for track in live], dtype=np.int64),
@@ -111,6 +111,7 @@ class Tracker:
         and nothing born.
         """
         self._tracks = [self._moved(track, clock) for track in self._tracks]
+        self._clock = clock
         serials = np.zeros(len(seen), dtype=np.int64)
         if known is not None:
             serials[:] = known
@@ -204,6 +205,7 @@ class Tracker:
         return {
             "serials": self._serials,
             "given": self._given,
+            "clock": self._clock,
             "ids": {str(serial): number for serial, number in self._ids.items()},
             "tracks": [
                 {
@@ -219,6 +221,7 @@ class Tracker:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state``."""
         self._serials, self._given = int(state["serials"]), int(state["given"])
+        self._clock = float(state["clock"])
         self._ids = {int(serial): int(number) for serial, number in state["ids"].items()}
         self._tracks = [
             _Track(
