@@ -39,6 +39,7 @@ INSTALL = ["deeplabcut==3.0.2", "torch<2.14", "torchvision<0.29"]
 # but its import looks for them.
 PEER = """
 import json, os, sys, time
+from pathlib import Path
 config, names, budget, out, download = sys.argv[1:]
 import torch
 for op in ("nms", "qnms"):
@@ -63,7 +64,7 @@ names = json.load(open(names))
 cfg = aux.read_config(config)
 folder = os.path.join(os.path.dirname(config), str(aux.get_training_set_folder(cfg)))
 os.makedirs(folder, exist_ok=True)
-merged = sets.merge_annotateddatasets(cfg, folder)
+merged = sets.merge_annotateddatasets(cfg, Path(folder))
 rows = ["/".join(row) if isinstance(row, tuple) else row for row in merged.index]
 rows = [row.replace("\\\\", "/") for row in rows]
 test = [i for i, row in enumerate(rows) if row in set(names["test"])]
