@@ -32,6 +32,19 @@ def test_more_frames_are_worth_more_steps_within_bounds():
         tuning.recipe_for(50, batch=1)
 
 
+def test_the_input_suits_the_network():
+    lite, vit = (
+        "tetrapose.models.efficientnet:efficientnet_lite",
+        "tetrapose.models.vitpose:vitpose",
+    )
+    assert tuning.input_size((224, 224), lite) == (160, 160)
+    assert tuning.input_size((128, 128), lite) == (128, 128)
+    assert tuning.input_size((224, 224), lite, 256) == (256, 256)
+    assert tuning.input_size((192, 256), vit) == (192, 256)
+    with pytest.raises(UserError, match="made for 192x256"):
+        tuning.input_size((192, 256), vit, 160)
+
+
 def test_both_looks_stand_beside_each_other(pose_set):
     both, shares = tuning.looks(pose_set, 0.25)
     count = len(pose_set)

@@ -45,7 +45,9 @@ def carry_out(
         seed=args.seed, whole=None if project.alone else 0.0,
         mirror=0.0 if args.sides == "words" else None,
     )  # fmt: skip
-    side = args.input_size or tuning.input_side(start.codec.input_size)
+    size = tuning.input_size(
+        start.codec.input_size, start.card["architecture"]["builder"], args.input_size
+    )
     settings = {
         **settings_of(args),
         "start": start.card["sha256"],
@@ -58,7 +60,7 @@ def carry_out(
         write_text(out / f"{name}.txt", "".join(f"{file}\n" for file in files))
 
     model, taken = transplanted(start, train.skeleton, seed=args.seed)
-    codec = replace(start.codec, num_keypoints=len(train.skeleton), input_size=(side, side))  # type: ignore[type-var]
+    codec = replace(start.codec, num_keypoints=len(train.skeleton), input_size=size)  # type: ignore[type-var]
     print(told(taken))
     module = tuning.finetune(
         model, codec, train, recipe, out, padding=float(start.card["crop"]["padding"])
@@ -90,7 +92,7 @@ def carry_out(
     report = {
         "project": args.project,
         "recipe": asdict(recipe),
-        "input_size": side,
+        "input_size": list(size),
         "start": args.model,
         "taken": [asdict(one) for one in taken],
         "way": way,
@@ -223,7 +225,7 @@ def _in_words(report: dict[str, Any], settings: dict[str, Any], taken: str) -> d
         "began from": f"{report['start']} ({settings['start'][:12]})",
         "keypoints": taken,
         "learned": f"{recipe['steps']} steps of {recipe['batch']}, rate {recipe['lr']:g}, input "
-        f"{report['input_size']} px, {recipe['whole']:.0%} of samples whole frames",
+        f"{report['input_size'][0]} px, {recipe['whole']:.0%} of samples whole frames",
         "left as it was": frozen or "nothing",
         "measured": report["way"],
     }

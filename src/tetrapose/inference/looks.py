@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tetrapose import geometry
+from tetrapose import geometry, images
 from tetrapose.data.gather import boxes_around
 from tetrapose.errors import UserError
 from tetrapose.inference.cutting import Picture
@@ -47,7 +48,10 @@ class Locator:
 
     def find(self, image: Picture) -> Seen:
         """The animal of a picture, or none; UserError for a picture that cannot be read."""
-        _, size = open_picture(image, 1 << 20)
+        if isinstance(image, str | Path):
+            size = images.read_size(image)
+        else:
+            _, size = open_picture(image, 1 << 20)
         seen = self.predictor.predict(image)
         bboxes, scores = located(seen, size, smallest=self.smallest, least=self.least)
         return Seen(bboxes, scores, ("",) * len(bboxes), size)

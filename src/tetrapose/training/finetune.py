@@ -38,6 +38,7 @@ from tetrapose.weights import card as cards
 
 EPOCH = 25  # steps between two checkpoints
 SIDE = 160  # input of the network in px: half the time of 224, and no worse (docs/finetune.md)
+ELASTIC = ("efficientnet", "small")  # files of models/ that take pictures of any size
 HELD = 1 << 30  # bytes of decoded pictures kept in memory
 
 
@@ -86,9 +87,19 @@ def recipe_for(frames: int, **given: Any) -> Recipe:
     return Recipe(**{**own, **{name: value for name, value in given.items() if value is not None}})
 
 
-def input_side(start: tuple[int, int]) -> int:
-    """The side of the input: a model's own is more than a few frames can use on a processor."""
-    return min(SIDE, max(start))
+def input_size(start: tuple[int, int], builder: str, side: int | None = None) -> tuple[int, int]:
+    """(width, height) of the input: ``side`` squared, or what suits the network of ``builder``.
+
+    Networks that take pictures of any size get ``SIDE``, unless they began smaller; others keep
+    what they were made for. UserError for a ``side`` that such a network cannot take.
+    """
+    elastic = builder.partition(":")[0].rpartition(".")[2] in ELASTIC
+    if side is not None and not elastic and (side, side) != start:
+        raise UserError(f"--input-size {side}: this network was made for {start[0]}x{start[1]}")
+    if side is None and not elastic:
+        return start
+    chosen = side or min(SIDE, max(start))
+    return chosen, chosen
 
 
 def looks(pose_set: PoseSet, whole: float) -> tuple[PoseSet, np.ndarray]:
