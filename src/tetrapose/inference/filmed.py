@@ -188,6 +188,9 @@ def _follow(
     source = iter(frames)
     with closing(frames):
         try:
+            if done:
+                for _ in source:
+                    pass  # nothing to look at: only what is missing is to be told again
             while not done:
                 some = _watched(islice(source, settings.frames_in_part), seen, progress, began)
                 done = _part(parts, follower, some, seen, settings, outcome)
@@ -198,10 +201,6 @@ def _follow(
                 raise
             follower.restore(state["follower"])
             seen = state["seen"]
-    if done and not outcome.stopped and seen["frames"] == outcome.resumed and outcome.resumed:
-        for _ in films.read(outcome.film, outcome.count, end=span.end, start=span.start,
-                            after=1 << 60):  # fmt: skip
-            pass  # all was done before: only what is missing is to be told again
     outcome.dropped = frames.dropped
     outcome.seconds.spent["decode"] = frames.busy
     outcome.seconds.waited = frames.waited
@@ -257,10 +256,8 @@ def _judge(outcome: Outcome) -> None:
     for why, some in by_reason.items():
         named = ", ".join(_name(one) for one in some[:NAMED])
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-        what = (
-            f"{len(some)} of {max(film.announced, count.decoded)} frames"
+        what = f"{len(some)} of {max(film.announced, count.decoded)} frames"
         what += f" are missing: {named}{more}"
-        )
         outcome.problems.append(Problem(where, what, why))
     if not film.live and Path(film.path).stat().st_size != film.size:
         what = "the file has changed while it was read; what it held at first is done"
