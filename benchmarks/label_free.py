@@ -74,6 +74,8 @@ def main() -> None:
 
 def draw(folder: Path, count: int, size: int) -> None:
     """The menagerie's pictures, half as large again as the crops; a drawn folder stays."""
+    if (folder / "union24.json").exists():
+        return
     side = str(max(96, size * 3 // 2))
     tetrapose(
         "synth", str(folder), "--count", str(count), "--size", side, "--skeleton", "union24",
