@@ -4,6 +4,7 @@
   tetrapose label-free run menagerie root=DIR method=freenet start=runs/first/model.safetensors
   tetrapose label-free run animal_pose_few root=DIR data.labels.options.share=5%
   tetrapose label-free run --list
+  tetrapose label-free report runs/label_free --out page.html
 
 docs/label_free.md tells presets and methods, and what the figures mean.
 """
@@ -14,7 +15,11 @@ import argparse
 import importlib
 
 HELP = "learn from partial labels and unlabelled pictures; compare methods"
-ACTIONS = {"run": "label_free_run"}  # action -> module of this package
+ACTIONS = {  # action -> module of this package
+    "run": "label_free_run",
+    "pseudo-labels": "label_free_pseudo",
+    "report": "label_free_report",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

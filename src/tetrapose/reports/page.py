@@ -93,10 +93,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool =
     return f'<div class="scroll"><table{kind}>{top}<tbody>{body}</tbody></table></div>'
 
 
-def tiles(pictures: Sequence[tuple[np.ndarray, str, str]]) -> str:
-    """Pictures (RGB uint8, bold caption, further caption) in a grid."""
+def tiles(pictures: Sequence[tuple[np.ndarray, str, str]], *, least: int | None = None) -> str:
+    """Pictures (RGB uint8, bold caption, further caption) in a grid, ``least`` pixels wide each."""
+    columns = f"grid-template-columns:repeat(auto-fill,minmax({least}px,1fr))" if least else ""
     return (
-        '<div class="tiles">'
+        f'<div class="tiles" style="{columns}">'
         + "".join(
             f'<figure><img alt="{html.escape(text)}" src="{picture_uri(pixels)}">'
             f"<figcaption><b>{html.escape(bold)}</b> {html.escape(text)}</figcaption></figure>"
