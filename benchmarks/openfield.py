@@ -122,7 +122,7 @@ json.dump({"steps": len(steps), "epochs": len(steps) * 8 / len(train), "cpu_seco
 
 def main() -> int:
     """Run what is asked for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--project", type=Path, help="a DeepLabCut project of one animal")
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and the peer")
     parser.add_argument("--splits", type=int, nargs="+", default=list(SPLITS))
