@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tetrapose.triplets.download import Manners
     from tetrapose.triplets.running import Did, Tell
     from tetrapose.triplets.settings import Settings
 
@@ -65,6 +66,10 @@ def _add_build(verbs: Any) -> None:
     add("--caption-model", metavar="NAME|DIR", help="image-to-text model of transformers")
     add("--caption-dropout", type=float, metavar="P", help="share of captions left empty (0)")
     add("--seed", type=int, metavar="S", help="which draw of captions (0)")
+    add("--connections", type=int, metavar="N", help="downloads at a time (64)")
+    add("--per-host", type=int, metavar="N", help="and of one host (2)")
+    add("--pause", type=float, metavar="S", help="seconds between two requests to a host (0)")
+    add("--contact", metavar="ADDRESS", help="where a host that is asked may complain")
     add("--keep-work", action="store_true", help="keep LIBRARY/work when done")
 
 
@@ -102,6 +107,7 @@ def _build(args: argparse.Namespace) -> int:
         args.out,
         _settings(args),
         workers=args.workers,
+        manners=_manners(args),
         keep_work=args.keep_work,
         tell=_progress(),
     )
@@ -153,6 +159,14 @@ def _captions(args: argparse.Namespace) -> dict[str, Any]:
         out["mix"] = {"model": 1.0}
     values = {"model": args.caption_model, "dropout": args.caption_dropout, "seed": args.seed}
     return out | {name: value for name, value in values.items() if value is not None}
+
+
+def _manners(args: argparse.Namespace) -> Manners:
+    from tetrapose.triplets.download import Manners
+
+    names = ("connections", "per_host", "pause", "contact")
+    given = {name: getattr(args, name) for name in names}
+    return Manners(**{name: value for name, value in given.items() if value is not None})
 
 
 def _merge(args: argparse.Namespace) -> int:

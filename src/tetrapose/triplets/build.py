@@ -12,6 +12,7 @@ from tetrapose.errors import UserError
 from tetrapose.render.pose_styles import load_pose_style
 from tetrapose.triplets import captioning, fetching, ledger, making, plan, scanning
 from tetrapose.triplets.animals import Networks
+from tetrapose.triplets.download import Manners
 from tetrapose.triplets.library import Library, claim, finish, locked, read_json
 from tetrapose.triplets.running import Did, Tell, run
 from tetrapose.triplets.settings import STEPS_VERSION, Settings
@@ -28,7 +29,7 @@ class Build:
     library: Library
     settings: Settings
     parts: int
-    manners: fetching.Manners
+    manners: Manners
 
     def scan(self, part: int) -> Did:
         """Fetch, check and hash the pictures of a part."""
@@ -85,7 +86,7 @@ def build(
     settings: Settings | None = None,
     *,
     workers: int = 1,
-    manners: fetching.Manners | None = None,
+    manners: Manners | None = None,
     keep_work: bool = False,
     tell: Tell | None = None,
     runner: Runner = run,
@@ -109,7 +110,8 @@ def build(
         planned = plan.write(library, sources, settings.part)
         mend(library)
         before = len(library.parts_written())
-        job = Build(library, settings, planned["parts"], manners or fetching.Manners())
+        asking = fetching.shared(manners or Manners(), workers)
+        job = Build(library, settings, planned["parts"], asking)
         try:
             clock = runner(job, workers=workers, tell=tell)
         finally:
