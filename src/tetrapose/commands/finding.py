@@ -101,7 +101,8 @@ def make(args: argparse.Namespace) -> Finder | None:
         from tetrapose.inference.looks import locator
         from tetrapose.inference.predictor import load
 
-        return locator(load(args.model, flip=not args.no_flip, device=args.device))
+        flip = args.flip if hasattr(args, "flip") else not args.no_flip
+        return locator(load(args.model, flip=flip, device=args.device))
     if args.boxes != "auto":
         return None
     name = args.finder or "finder"

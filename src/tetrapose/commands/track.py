@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if not films and not live:
         _tell(problems)
         raise UserError("nothing to follow: no film was found (pictures: tetrapose predict)")
-    boxes = None if args.boxes in ("whole", "auto") else read_boxes(Path(args.boxes))
+    boxes = None if args.boxes in ("whole", "auto", finding.MODEL) else read_boxes(Path(args.boxes))
 
     from tetrapose.inference.predictor import load
 
