@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "tetrapose"
 WORDS = {"errors", "skeletons", "structures", "geometry", "images", "matching"}
 SKILLS = {"data", "audit", "synth", "codecs", "models", "evaluation", "render", "tracking"}
 ASSEMBLIES = {"weights", "training", "inference", "export", "reports"}
-PRODUCTS = {"triplets", "app"}
+PRODUCTS = {"triplets", "controlnet", "app"}
 
 ROOMS: dict[str, set[str]] = {
     # level 0, words: nothing above numpy
@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "reports": WORDS | SKILLS,
     # level 3, products: whole undertakings
     "triplets": WORDS | SKILLS | ASSEMBLIES,
+    "controlnet": WORDS | SKILLS | ASSEMBLIES | {"triplets"},
     "app": WORDS | SKILLS | ASSEMBLIES | {"triplets"},
     # doors; configs are the command line's and nobody else's
     "configs": WORDS | SKILLS | ASSEMBLIES,

@@ -1,0 +1,1 @@
+"""Pose in, picture out: train a ControlNet on triplets, paint with it, measure what it painted."""

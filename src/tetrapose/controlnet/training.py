@@ -1,0 +1,417 @@
+"""The training of a ControlNet: steps, checkpoints, ways back, pictures to look at.
+
+Equal settings and triplets give equal weights on a CPU, to the bit, however often a run is stopped:
+the order is a function of the seed (``stream``), and what is drawn for a batch of its place in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tetrapose.controlnet import folder as files
+from tetrapose.controlnet import losses, networks
+from tetrapose.controlnet.base import find_base
+from tetrapose.controlnet.caching import Cache
+from tetrapose.controlnet.folder import Log
+from tetrapose.controlnet.guard import Guard
+from tetrapose.controlnet.loader import Batch, batch_of, load
+from tetrapose.controlnet.networks import Networks
+from tetrapose.controlnet.settings import Settings, rate
+from tetrapose.controlnet.stock import Stock, open_stock
+from tetrapose.controlnet.stream import Order, Position, held_out, noise_seed
+from tetrapose.errors import UserError
+from tetrapose.triplets.library import write_json
+
+MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+LEVELS = 4  # noise levels at which held-out triplets are scored
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class State:
+    """Where a run stands."""
+
+    guard: Guard
+    average: dict[str, Tensor]
+    step: int = 0
+    position: Position = field(default_factory=Position)
+
+
+@dataclass
+class Session:
+    """A run with everything it holds open."""
+
+    settings: Settings
+    folder: Path
+    libraries: tuple[str, ...]
+    stock: Stock
+    shown: Stock
+    net: Networks
+    accelerator: Any
+    control: Any  # as accelerate wraps it; net.control is the module itself
+    optimizer: Any
+    cache: Cache
+    log: Log
+    state: State
+    board: Any = None
+
+
+def train(
+    libraries: Sequence[str | Path],
+    out: str | Path,
+    settings: Settings,
+    *,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
+    """Train, or go on with the run in ``out``; the card of the ControlNet in ``out/controlnet``.
+
+    ``tell`` gets each line of the log. Raises UserError for whatever ``preflight`` tells of, for a
+    folder of another run, and where too many steps are not finite.
+    """
+    session = _begin(libraries, Path(out), settings)
+    try:
+        return _run(session, tell or (lambda line: None))
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"out of memory at --batch {settings.batch}; halve it and double --accumulate, or give"
+            " --checkpointing, --precision bfloat16 or --optimizer adamw8bit, and go on with the"
+            " same --out where only --accumulate, --batch and the rest stay as they were"
+        ) from None
+    finally:
+        if session.board is not None:
+            session.board.close()
+
+
+def _begin(libraries: Sequence[str | Path], out: Path, settings: Settings) -> Session:
+    from accelerate import Accelerator
+
+    base = find_base(settings.base)
+    stock = open_stock(
+        libraries, skeleton=settings.skeleton, style=settings.style, keep=out / ".tables"
+    )
+    accelerator = Accelerator(mixed_precision=MIXED[settings.precision])
+    if accelerator.is_main_process:
+        files.claim(out, files.identity(settings, stock, accelerator.num_processes))
+    accelerator.wait_for_everyone()
+    out_rows = set(held_out(stock, settings.shown).tolist())
+    shown = stock.select([row for row in range(len(stock)) if row in out_rows])
+    stock = stock.select([row for row in range(len(stock)) if row not in out_rows])
+    net = networks.open_networks(settings, base, accelerator.device)
+    control, optimizer = accelerator.prepare(net.control, _optimizer(settings, net))
+    average = {}
+    if settings.ema:
+        average = {k: p.detach().float().clone() for k, p in networks.learned(net.control).items()}
+    log = Log(out)
+    guard = Guard(settings.patience, settings.most_back)
+    session = Session(
+        settings=settings, folder=out, libraries=tuple(map(str, libraries)), stock=stock,
+        shown=shown, net=net, accelerator=accelerator, control=control, optimizer=optimizer,
+        cache=Cache(out / "cache" if settings.cache else None, stock), log=log,
+        state=State(guard, average),
+    )  # fmt: skip
+    there = files.read_checkpoint(out)
+    if there is not None:
+        _restore(session, there)
+    elif accelerator.is_main_process:
+        _checkpoint(session)  # a way back from the first step on, and a full disk is told now
+    if accelerator.is_main_process:
+        log.rewind(session.state.step)
+        session.board = _board(out / "tensorboard", session.state.step)
+    accelerator.wait_for_everyone()
+    return session
+
+
+def _optimizer(settings: Settings, net: Networks) -> Any:
+    parameters = list(networks.learned(net.control).values())
+    how: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **how)
+    try:
+        import bitsandbytes  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UserError(
+            "--optimizer adamw8bit needs bitsandbytes (and a GPU): pip install bitsandbytes, or"
+            " train with --optimizer adamw"
+        ) from None
+    return bitsandbytes.optim.AdamW8bit(parameters, **how)
+
+
+def _board(folder: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _run(session: Session, tell: Tell) -> dict[str, Any]:
+    settings, state, accelerator = session.settings, session.state, session.accelerator
+    order = Order(
+        settings.seed, settings.batch, settings.window,
+        accelerator.process_index, accelerator.num_processes,
+    )  # fmt: skip
+    stream = load(
+        session.stock, order, drop=settings.drop, start=state.position, workers=settings.workers
+    )
+    while state.step < settings.steps:
+        line = _step(session, stream)
+        if line["done"] == "back":
+            _go_back(session)
+            tell(line)
+            continue
+        if line["done"] == "step":
+            _note(session, line)
+            last = state.step == settings.steps
+            if state.step % settings.every == 0 or last:
+                if not _finite(session):
+                    state.guard.spoilt()
+                    _go_back(session)
+                    continue
+                _checkpoint(session)
+            if state.step % settings.look == 0 or last:
+                _look(session, line)
+        tell(line)
+    if accelerator.is_main_process:
+        return _finish(session)
+    return {}
+
+
+def _step(session: Session, stream: Iterator[Batch]) -> dict[str, Any]:
+    """One step, done or not; what the log says of it."""
+    settings, state, accelerator = session.settings, session.state, session.accelerator
+    began = time.perf_counter()
+    batches = [next(stream) for _ in range(settings.accumulate)]
+    waited = time.perf_counter() - began
+    lr = rate(settings, state.step)
+    for group in session.optimizer.param_groups:
+        group["lr"] = lr
+    total = 0.0
+    for number, batch in enumerate(batches):
+        state.guard.unreadable += len(batch.unreadable)
+        more = number < len(batches) - 1
+        with accelerator.no_sync(session.control) if more else nullcontext():
+            loss = _loss(session, batch) / settings.accumulate
+            accelerator.backward(loss)
+        total += float(loss.detach())
+    parameters = list(networks.learned(session.net.control).values())
+    norm = float(accelerator.clip_grad_norm_(parameters, settings.clip))
+    finite = bool(torch.isfinite(torch.tensor([total, norm])).all())
+    if accelerator.num_processes > 1:
+        bad = torch.tensor([0.0 if finite else 1.0], device=accelerator.device)
+        finite = float(accelerator.reduce(bad, "sum")) == 0
+    verdict = state.guard.judge(finite, [key for batch in batches for key in batch.keys])
+    # half precision looks for its scale by steps that overflow: its own step is skipped then
+    if verdict == "step" or accelerator.scaler is not None:
+        session.optimizer.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    if verdict == "step":
+        if state.average:
+            now = {k: p.data for k, p in networks.learned(session.net.control).items()}
+            losses.average_into(state.average, now, settings.ema, state.step)
+        state.step += 1
+    state.position = batches[-1].after
+    unreadable = [told for batch in batches for told in batch.unreadable]
+    return {
+        "step": state.step, "done": verdict, "loss": total, "norm": norm, "lr": lr,
+        "epoch": state.position.epoch, "seconds": round(time.perf_counter() - began, 4),
+        "waited": round(waited, 4), "pictures": sum(map(len, batches)),
+        **state.guard.counts(), **({"left_out": unreadable} if unreadable else {}),
+    }  # fmt: skip
+
+
+def _loss(session: Session, batch: Batch) -> Tensor:
+    """The weighted squared error of one batch, drawn by the batch's place in the stream."""
+    accelerator = session.accelerator
+    draw = torch.Generator().manual_seed(
+        noise_seed(session.settings.seed, batch.after, accelerator.process_index)
+    )
+    if not len(batch):  # nothing of it could be read: a blank one, so that processes keep step
+        return objective(session, _blank(), draw) * 0.0
+    return objective(session, batch, draw)
+
+
+def objective(
+    session: Session, batch: Batch, draw: torch.Generator, timesteps: Tensor | None = None
+) -> Tensor:
+    """The loss of a batch at drawn noise, and at drawn timesteps unless (B,) are given."""
+    net, settings = session.net, session.settings
+    keep = torch.is_grad_enabled() and bool(batch.rows[0] >= 0)  # rows of the stock, no others
+    moments = session.cache.moments(net, batch, keep=keep)
+    shape = (len(moments), moments.shape[1] // 2, *moments.shape[2:])
+    spread, noise = torch.randn(2, *shape, generator=draw).to(net.device)
+    if timesteps is None:
+        timesteps = torch.randint(0, len(net.alphas), (len(moments),), generator=draw)
+    timesteps = timesteps.to(net.device)
+    latents = net.latents(moments, spread)
+    alpha = net.alphas.to(net.device)[timesteps].float()
+    mixed = alpha[:, None, None, None]
+    noisy = mixed.sqrt() * latents + (1 - mixed).sqrt() * noise
+    text = session.cache.embedded(net, batch, keep=keep)
+    pose = batch.poses.to(net.device).float() / 255
+    # a lone process that only looks must not wait for the others, as the wrapped one would
+    control = session.control if torch.is_grad_enabled() else net.control
+    with session.accelerator.autocast():
+        down, middle = control(
+            noisy, timesteps, encoder_hidden_states=text, controlnet_cond=pose, return_dict=False
+        )
+        predicted = net.unet(
+            noisy.to(net.dtype), timesteps, encoder_hidden_states=text,
+            down_block_additional_residuals=[one.to(net.dtype) for one in down],
+            mid_block_additional_residual=middle.to(net.dtype), return_dict=False,
+        )[0]  # fmt: skip
+    ratio = losses.signal_to_noise(net.alphas, timesteps)
+    weights = losses.min_snr_weights(ratio, settings.min_snr, net.prediction)
+    target = losses.target_of(latents, noise, alpha, net.prediction)
+    return losses.weighted(predicted, target, weights)
+
+
+def _blank() -> Batch:
+    side = 64
+    empty = torch.zeros((1, 3, side, side), dtype=torch.uint8)
+    return Batch(empty, empty, ("",), (-1,), ("",), Position(), ())
+
+
+def _finite(session: Session) -> bool:
+    values = [*networks.learned(session.net.control).values(), *session.state.average.values()]
+    return all(bool(torch.isfinite(one).all()) for one in values)
+
+
+def _checkpoint(session: Session) -> None:
+    """Write the state; only weights that are finite come here."""
+    state = session.state
+    state.guard.good()
+    if not session.accelerator.is_main_process:
+        return
+    scaler = session.accelerator.scaler
+    learned = networks.learned(session.net.control)
+    files.write_checkpoint(
+        session.folder,
+        {
+            "step": state.step,
+            "position": [state.position.epoch, state.position.batch],
+            "weights": {name: p.detach().cpu() for name, p in learned.items()},
+            "average": {name: value.cpu() for name, value in state.average.items()},
+            "optimizer": session.optimizer.state_dict(),
+            "scaler": {} if scaler is None else scaler.state_dict(),
+            "counts": state.guard.counts(),
+        },
+    )
+
+
+def _restore(session: Session, there: dict[str, Any], *, position: bool = True) -> None:
+    """Go on from a checkpoint; without ``position``, the stream stays where it is."""
+    state = session.state
+    try:
+        networks.put(session.net.control, there["weights"])
+        for name, value in state.average.items():
+            value.copy_(there["average"][name])
+        session.optimizer.load_state_dict(there["optimizer"])
+        state.step = int(there["step"])
+        if position:
+            state.position = Position(*there["position"])
+            state.guard.restore(there["counts"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{session.folder / files.CHECKPOINT}: does not belong to this run ({error})"
+        ) from None
+    if session.accelerator.scaler is not None and there["scaler"]:
+        session.accelerator.scaler.load_state_dict(there["scaler"])
+
+
+def _go_back(session: Session) -> None:
+    """Weights, averages and optimizer of the last checkpoint; the stream goes on behind it."""
+    state = session.state
+    session.accelerator.wait_for_everyone()
+    reached = state.step
+    there = files.read_checkpoint(session.folder)
+    if there is None:
+        raise UserError(f"{session.folder / files.CHECKPOINT}: is gone; begin a new run")
+    _restore(session, there, position=False)
+    if session.accelerator.is_main_process:
+        session.log.rewind(state.step)
+        session.log.add(event="back", at=reached, step=state.step, **state.guard.counts())
+        # else a run that is stopped now would meet the same triplets again
+        kept = {"position": [state.position.epoch, state.position.batch]}
+        files.write_checkpoint(session.folder, {**there, **kept, "counts": state.guard.counts()})
+    session.accelerator.wait_for_everyone()
+
+
+def _note(session: Session, line: dict[str, Any]) -> None:
+    if not session.accelerator.is_main_process:
+        return
+    session.log.add(**line)
+    for name in ("loss", "norm", "lr", "seconds", "waited", "skipped", "back"):
+        session.board.add_scalar(f"train/{name}", line[name], line["step"])
+
+
+def _look(session: Session, line: dict[str, Any]) -> None:
+    """The held-out triplets scored and painted, into TensorBoard and the page."""
+    if not session.accelerator.is_main_process or not len(session.shown):
+        return
+    from tetrapose.controlnet.looks import paint_held_out
+
+    line["held_out"] = held_out_loss(session)
+    session.log.add(step=session.state.step, held_out=line["held_out"])
+    session.board.add_scalar("held_out/loss", line["held_out"], session.state.step)
+    with _averaged(session):
+        paint_held_out(session)
+
+
+def held_out_loss(session: Session) -> float:
+    """Mean loss of the held-out triplets at fixed noise and fixed noise levels."""
+    total = 0.0
+    with _averaged(session), torch.no_grad():
+        for row in range(len(session.shown)):
+            for level in range(LEVELS):
+                draw = torch.Generator().manual_seed(row * LEVELS + level)
+                at = (2 * level + 1) * len(session.net.alphas) // (2 * LEVELS)
+                batch = batch_of(session.shown, [row])
+                total += float(objective(session, batch, draw, torch.tensor([at])))
+    return total / (len(session.shown) * LEVELS)
+
+
+class _averaged:
+    """The averaged weights in place of the latest ones, for a while; nothing without averages."""
+
+    def __init__(self, session: Session) -> None:
+        self.control, self.average = session.net.control, session.state.average
+        self.kept: dict[str, Tensor] = {}
+
+    def __enter__(self) -> None:
+        if self.average and not self.kept:
+            now = networks.learned(self.control)
+            self.kept = {name: p.detach().clone() for name, p in now.items()}
+            networks.put(self.control, self.average)
+        self.control.eval()
+
+    def __exit__(self, *_: Any) -> None:
+        if self.kept:
+            networks.put(self.control, self.kept)
+        self.control.train()
+
+
+def _finish(session: Session) -> dict[str, Any]:
+    state = session.state
+    lines = [one for one in session.log.read() if "loss" in one]
+    tail = [one["loss"] for one in lines[-100:]]
+    card = files.card(
+        session.settings, session.stock, session.libraries,
+        {
+            "steps": state.step,
+            "pictures_seen": sum(one["pictures"] for one in lines),
+            "loss_of_the_last_100_steps": sum(tail) / max(len(tail), 1),
+            "averaged": bool(state.average),
+            **state.guard.counts(),
+        },
+    )  # fmt: skip
+    target = session.folder / "controlnet"
+    with _averaged(session):
+        networks.save(session.net.control, target)
+    write_json(target / files.CARD, card)
+    return card
