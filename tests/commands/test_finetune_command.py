@@ -111,6 +111,28 @@ def test_the_model_is_used_at_once_and_looks_twice(made, root, tmp_path, capsys)
     )
 
 
+def test_a_film_is_followed_with_it(made, root, tmp_path):
+    pytest.importorskip("av")
+    from tetrapose.images import read_image
+    from tetrapose.inference.video import VideoWriter
+
+    film = tmp_path / "mouse.mp4"
+    with VideoWriter(film) as writer:
+        for i in range(4):
+            pixels, _ = read_image(root / "labeled-data" / "vid0" / f"img{i:03d}.png")
+            writer.add(pixels, i / 10)
+    out = tmp_path / "tracks"
+    words = ["track", film, "--model", made / "model.safetensors", "--out", out, "--backend",
+             "torch", "--find", "every", "--also", "dlc-csv"]  # fmt: skip
+    assert cli.main([str(word) for word in words]) == 0
+    rows = list(csv.reader((out / "mouse.dlc.csv").read_text().splitlines()))
+    assert rows[-4][0] == "0"
+    assert set(rows[1][1:]) == {"snout", "left_ear", "right_ear", "tailbase"}
+    assert len(rows[-1]) == 1 + 3 * 4
+    told = json.loads((out / "mouse.json").read_text())
+    assert told["boxes"] == "model" or "model" in json.dumps(told)
+
+
 def test_the_same_command_goes_on_and_another_is_refused(made, root, start, capsys):
     words = ["finetune", root, "--out", made, "--model", start, "--batch", "4"]
     before = (made / "errors.csv").read_text()
