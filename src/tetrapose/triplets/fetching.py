@@ -6,14 +6,12 @@ written down, and what follows works on that.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from tetrapose.triplets.download import Manners, fetch_each
-from tetrapose.triplets.library import Library, write_file, write_json
+from tetrapose.triplets.download import Manners
+from tetrapose.triplets.fetched import fetch_into, journal_of
+from tetrapose.triplets.library import Library, write_json
 from tetrapose.triplets.rows import Item
 from tetrapose.triplets.timing import Clock
 
@@ -21,34 +19,19 @@ from tetrapose.triplets.timing import Clock
 def fetch_part(
     library: Library, part: int, items: Sequence[Item], manners: Manners, clock: Clock
 ) -> None:
-    """Ask every address of a part, once: a pack of what came, and an index with the reasons."""
+    """Ask every address of a part that was not asked yet: a pack of what came, and an index."""
     pack = library.fetched(part)
     index = pack.with_suffix(".json")
-    asked = [(place, item.url) for place, item in enumerate(items) if item.url]
-    if not asked or index.exists():
+    places = [place for place, item in enumerate(items) if item.url]
+    if not places or index.exists():
         return
-    found: dict[int, Any] = {}
-
-    def fill(path: Path) -> None:
-        with open(path, "wb") as file:
-            asyncio.run(_gather(asked, manners, file, found))
-
-    with clock.step("download", len(asked)):
-        write_file(pack, fill)
-        write_json(index, {str(place): found[place] for place, _ in asked})
-
-
-async def _gather(
-    asked: Sequence[tuple[int, str]], manners: Manners, file: Any, found: dict[int, Any]
-) -> None:
-    end = 0
-    async for place, one in fetch_each(asked, manners):
-        if one.reason:
-            found[place] = one.reason
-            continue
-        file.write(one.data)
-        found[place] = [end, len(one.data)]
-        end += len(one.data)
+    with clock.step("download", len(places)):
+        answers = fetch_into(pack, [items[place].url for place in places], manners)
+        found = {
+            str(place): one.reason or [one.start, one.length]
+            for place, one in zip(places, answers, strict=True)
+        }
+        write_json(index, found)
 
 
 def shared(manners: Manners, workers: int) -> Manners:
@@ -66,5 +49,5 @@ def shared(manners: Manners, workers: int) -> Manners:
 def forget(library: Library, part: int) -> None:
     """Clear what was fetched for a part that is made."""
     pack = library.fetched(part)
-    pack.unlink(missing_ok=True)
-    pack.with_suffix(".json").unlink(missing_ok=True)
+    for path in (pack, journal_of(pack), pack.with_suffix(".json")):
+        path.unlink(missing_ok=True)
