@@ -97,10 +97,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--steps must be 1 or more, not {args.steps}")
     if args.batch is not None and args.batch < 2:
         raise UserError(f"--batch must be 2 or more, not {args.batch}")
-    for name in ("lr", "rotation"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < 1000:
-            raise UserError(f"--{name} must be above 0, not {value:g}")
+    if args.lr is not None and not 0 < args.lr < 1:
+        raise UserError(f"--lr must lie between 0 and 1, not {args.lr:g}")
+    if args.rotation is not None and not 0 <= args.rotation <= 180:
+        raise UserError(f"--rotation must lie in 0..180 degrees, not {args.rotation:g}")
     if args.input_size is not None and (args.input_size < 64 or args.input_size % 32):
         raise UserError(f"--input-size must be a multiple of 32 from 64 on, not {args.input_size}")
 
