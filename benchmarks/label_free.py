@@ -248,10 +248,18 @@ def released_stepper(size: int, batch: int, step: int) -> Callable[[], None]:
 
     from tetrapose.training.labelfree import feedback, thresholds
     from tetrapose.training.labelfree.freenet import Schedule
-    from tetrapose.training.labelfree.step import drawn_at, labels, look, mean_square, peaks
+    from tetrapose.training.labelfree.step import (
+        demand_maps,
+        drawn_at,
+        labels,
+        look,
+        mean_square,
+        peaks,
+    )
 
     start, labelled, pool = parts(size, batch)
-    teacher, student, codec = start.network.train(), start.fresh.train(), start.codec
+    teacher, student = start.network.train(), start.fresh.train()
+    codec = demand_maps(start.codec)
     first, second = (torch.optim.AdamW(n.parameters(), lr=1e-5) for n in (student, teacher))
     groups = thresholds.groups_of(start.skeleton, released=True)
     down, begin, complete = Schedule().steps(1000)

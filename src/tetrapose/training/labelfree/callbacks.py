@@ -69,7 +69,7 @@ class Judge(Callback):
 
 
 class History(Callback):
-    """``curves.csv`` and ``curves.png`` in the run folder, a row an interval."""
+    """``curves.csv`` in the run folder, a row an interval; a run's end draws them (``plot``)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,8 +95,6 @@ class History(Callback):
         if processes()[0]:
             return
         write_table(self.rows, self.folder / "curves.csv")
-        if trainer.current_epoch + 1 == trainer.max_epochs:
-            plot(self.rows, self.folder / "curves.png")
         print(_line(self.rows[-1], pl_module.learning.total), file=sys.stderr)
 
     def state_dict(self) -> dict[str, Any]:

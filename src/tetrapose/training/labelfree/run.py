@@ -19,7 +19,7 @@ from tetrapose.data.partial import Partial
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 from tetrapose.training.fit import HARMLESS
-from tetrapose.training.labelfree.callbacks import History, Judge, Keeper, placed
+from tetrapose.training.labelfree.callbacks import History, Judge, Keeper, placed, plot
 from tetrapose.training.labelfree.figures import CHOICE, figures
 from tetrapose.training.labelfree.module import Feed, LabelFreeModule, Learning
 from tetrapose.training.labelfree.pairs import in_order, loader, unlabelled
@@ -250,6 +250,7 @@ def _finished(setup: Setup, fitted: Fitted) -> dict[str, Any]:
             scores={"protocol": "test part, labelled boxes, flip test", **_scores(result)},
         )
         cards.save(setup.folder / "model.safetensors", module.answer, card)
+        plot(history.rows, setup.folder / "curves.png")
         write_json(setup.folder / RESULT, result)
     return result
 
