@@ -65,21 +65,25 @@ def _chapter(preset: str, groups: Sequence[Group], tiles: Sequence[Tile]) -> lis
     lacking = f" No label shows {', '.join(_plain(n) for n in never)}." if never else ""
     header, rows = table(groups)
     note = (
-        "Mean ± standard deviation over seeds, as shares of points nearer to the truth than the "
+        f"Above {BASE}: on how many of the common seeds. Mean ± standard deviation over seeds, as shares of points nearer to the truth than the "
         "threshold times the square root of the animal's area. Labelled points are those that the "
         "animal's own labelling would show, unlabelled ones the others."
     )
     parts = [
         f"<h2>{html.escape(_plain(preset))}</h2>"
         f'<p class="lead">{html.escape(f"{sizes}; {_labels(first)}.{lacking}")}</p>',
-        page.section("All figures", page.table(header[1:], [row[1:] for row in rows]), note=note),
+        page.section(
+            "All figures",
+            page.table(header[1:], [[_plain(row[1]), *row[2:]] for row in rows]),
+            note=note,
+        ),
         page.plots(
             _by_seed(groups, "unlabelled", "Points that the animal's set does not label"),
             _by_seed(groups, "PCK@0.1", "All points"),
-            _by_part(groups, "unlabelled", "Unlabelled points by body part"),
-            _by_part(groups, "overall", "All points by body part"),
-            _points(groups),
         ),
+        _by_part(groups, "unlabelled", "Unlabelled points by body part"),
+        _by_part(groups, "overall", "All points by body part"),
+        _points(groups),
         *_curves(groups),
     ]
     if tiles:
@@ -110,26 +114,29 @@ def _look(place: int) -> tuple[str, str]:
 
 
 def _by_seed(groups: Sequence[Group], column: str, title: str) -> str:
-    """A line a method: its mean as a bar, a dot for every seed; nothing where no point counts."""
+    """A line a method: a dot for every seed, a stroke at their mean; nothing where none counts."""
     there = [group for group in groups if len(group.values(column))]
     if not there:
         return ""
     figure, axes = page.new_plot(height=0.95 + 0.32 * len(there))
     places = np.arange(len(there))[::-1]
     every = np.concatenate([group.values(column) for group in there])
+    width = max(float(np.ptp(every)), 0.02)
     for at, group in zip(places, there, strict=True):
         colour, _ = _look(list(groups).index(group))
         values = group.values(column)
-        axes.barh(at, values.mean(), height=0.6, color=colour, alpha=0.28)
-        axes.plot(values, np.full(len(values), at), "o", color=colour, markersize=5)
-        axes.text(values.max() + 0.012, at, told(values), va="center", fontsize=8.5, color=page.INK)
+        axes.hlines(at, values.min(), values.max(), color=colour, linewidth=7, alpha=0.22)
+        axes.plot(values, np.full(len(values), at), "o", color=colour, markersize=5, alpha=0.75)
+        axes.plot([values.mean()] * 2, [at - 0.26, at + 0.26], color=colour, linewidth=2)
+        axes.text(
+            values.max() + 0.06 * width, at, told(values), va="center", fontsize=8.5, color=page.INK
+        )
     axes.set_yticks(places, [_plain(group.name) for group in there])
-    low = max(0.0, float(np.floor(every.min() * 20 - 1) / 20))
-    axes.set_xlim(low, float(every.max()) + 0.42 * max(float(every.max()) - low, 0.05))
+    axes.set_xlim(float(every.min()) - 0.08 * width, float(every.max()) + 0.55 * width)
     axes.set_ylim(-0.6, len(there) - 0.4)
     axes.grid(visible=False, axis="y")
     threshold, kind = COLUMNS[column]
-    axes.set_xlabel(f"PCK@{threshold}, {kind}; a dot is a seed (the axis starts at {low:.2f})")
+    axes.set_xlabel(f"PCK@{threshold}, {kind}; a dot is a seed, the stroke their mean")
     return page.section(title, page.plot(figure, f"{title}, by method and seed"))
 
 

@@ -216,7 +216,7 @@ def table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
         "seeds",
         *COLUMNS,
         "AP",
-        f"seeds above {BASE}",
+        f"above {BASE}",
         "steps",
         "minutes",
     ]
