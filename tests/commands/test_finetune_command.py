@@ -83,6 +83,16 @@ def test_a_project_gives_a_model_and_a_report(made, root, start):
     )
     assert str(root) not in json.dumps(held)
 
+    form = list(csv.reader((made / "predictions_dlc.csv").read_text().splitlines()))
+    assert [line[0] for line in form[:3]] == ["scorer", "bodyparts", "coords"]
+    assert form[1][1:4] == ["snout"] * 3
+    assert form[2][1:4] == ["x", "y", "likelihood"]
+    assert [line[0] for line in form[3:]] == sorted(pose_set.files)
+    line = next(line for line in form[3:] if line[0] == rows[0]["file"])
+    told = [float(rows[0][key]) for key in ("predicted_x", "predicted_y", "score")]
+    if np.isfinite(told).all():
+        assert [float(cell) for cell in line[1:4]] == pytest.approx(told, abs=1e-3)
+
     page = (made / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert page.count("data:image/jpeg") == 6  # the worst eight of each part: one and five
