@@ -65,7 +65,8 @@ def _chapter(preset: str, groups: Sequence[Group], tiles: Sequence[Tile]) -> lis
     lacking = f" No label shows {', '.join(_plain(n) for n in never)}." if never else ""
     header, rows = table(groups)
     note = (
-        f"Above {BASE}: on how many of the common seeds. Mean ± standard deviation over seeds, as shares of points nearer to the truth than the "
+        f"Mean ± standard deviation over seeds; above {BASE}: on how many of the common seeds. "
+        "Figures are shares of points nearer to the truth than the "
         "threshold times the square root of the animal's area. Labelled points are those that the "
         "animal's own labelling would show, unlabelled ones the others."
     )
