@@ -73,7 +73,8 @@ def measured(loaded: card.Loaded, truth, looks: Looks, precision: str) -> None:
     spread = np.nan_to_num(labels.spread, nan=1.0)
     print(
         f"{precision:9} {looks.answers:2} looks: clock {clock:6.1f} s, processor {cpu:6.1f} s, "
-        f"{len(truth) / cpu:5.2f} animals/s, {1000 * cpu / len(truth) / looks.answers:5.1f} ms/look; "
+        f"{len(truth) / cpu:5.2f} animals/s, {1000 * cpu / len(truth) / looks.answers:4.1f} ms a "
+        "look; "
         f"PCK@0.05 {share(apart, known, 0.05)}, @0.1 {share(apart, known, 0.1)}; "
         f"kept {kept.sum() / known.sum():.2f}: {share(apart, kept, 0.05)}, "
         f"{share(apart, kept, 0.1)}; ROC confidence {roc(labels.confidence[known], right[known])}, "

@@ -54,6 +54,19 @@ def test_seeds_make_one_line_with_mean_and_spread(folder):
     assert collected.wins(base, [base, better], "unlabelled") == ""
 
 
+def test_methods_are_held_against_what_was_shown_the_same_labels(folder):
+    everything = {"recipe": "conventions", "whole": True}
+    for seed in range(3):
+        write_run(folder / f"all_{seed}", "supervised", seed, level=0.9, labels=everything)
+    groups = groups_in(folder)
+    names = [group.name for group in groups]
+    assert sorted(names) == [
+        "scarcenet", "supervised (names ap10k+animal_pose, whole none)",
+        "supervised (names none, whole True)",
+    ]  # fmt: skip
+    assert collected.wins(groups[names.index("scarcenet")], groups, "labelled") == "2 of 3"
+
+
 def test_one_seed_has_no_spread_and_no_seed_no_mean():
     assert collected.told(np.array([0.5])) == "0.500"
     assert collected.told(np.array([])) == "–"

@@ -72,7 +72,7 @@ class Group:
 
 
 def read_runs(folders: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
-    """The finished runs in these folders, or one level below them, and a line for each unfinished.
+    """The finished runs in or below these folders, and a line for each that is not finished.
 
     Raises UserError where there is none, for a file that is no result, and for a run given twice.
     """
@@ -82,9 +82,8 @@ def read_runs(folders: Sequence[str | Path]) -> tuple[list[Run], list[str]]:
         folder = given.parent if given.name == RESULT else given
         if not folder.is_dir():
             raise UserError(f"{given}: no such run folder")
-        inside = [folder] if (folder / RESULT).exists() else sorted(folder.glob("*/"))
-        done = [one for one in inside if (one / RESULT).exists()]
-        begun = [one for one in (folder, *inside) if (one / CONFIG).exists() and one not in done]
+        done = sorted(file.parent for file in folder.rglob(RESULT))
+        begun = sorted(file.parent for file in folder.rglob(CONFIG) if file.parent not in done)
         if not done and not begun:
             raise UserError(f"{given}: neither a run nor a folder of runs ({RESULT} is missing)")
         unfinished += [f"{one} has no {RESULT} yet: it is left out" for one in begun]
@@ -194,17 +193,18 @@ def told(values: np.ndarray) -> str:
 def wins(group: Group, groups: Sequence[Group], column: str) -> str:
     """On how many of the common seeds a group is above the supervised runs of its preset.
 
-    Of several supervised groups the one with the same number of steps is taken.
+    Those that were shown the same labels; of several the ones with as many steps.
     """
-    bases = [one for one in groups if one.preset == group.preset and one.method == BASE]
-    steps = group.runs[0].result["steps"]
-    like = [one for one in bases if one.runs[0].result["steps"] == steps] or bases
-    if not like or group.method == BASE:
+    mine = group.runs[0].result
+    bases = [one for one in groups if (one.preset, one.method) == (group.preset, BASE)]
+    bases = [g for g in bases if g.runs[0].result.get("labels") == mine.get("labels")]
+    like = [g for g in bases if g.runs[0].result["steps"] == mine["steps"]] or bases
+    if not like or group in bases:
         return ""
     theirs = {run.seed: run.pck(column) for run in like[0].runs}
     pairs = [(run.pck(column), theirs.get(run.seed)) for run in group.runs]
-    both = [(mine, other) for mine, other in pairs if mine is not None and other is not None]
-    return f"{sum(mine > other for mine, other in both)} of {len(both)}" if both else ""
+    both = [(own, other) for own, other in pairs if own is not None and other is not None]
+    return f"{sum(own > other for own, other in both)} of {len(both)}" if both else ""
 
 
 def table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
