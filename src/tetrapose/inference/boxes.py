@@ -55,6 +55,7 @@ class BoxFile:
         }
         for row in rows:
             self._rows.setdefault(PurePath(row.name).parts, []).append(row)
+        self._frames: dict[tuple[str, ...], dict[int | None, list[int]]] = {}
         self._names: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         for parts in self._rows:
             self._names[parts[-1]].append(parts)
@@ -74,7 +75,12 @@ class BoxFile:
         if not fitting:
             return None
         best = max(fitting, key=len)
-        rows = [row for row in self._rows[best] if row.frame is None or row.frame == frame]
+        if best not in self._frames:  # looked through once: films ask for frame after frame
+            by_frame = self._frames.setdefault(best, defaultdict(list))
+            for number, row in enumerate(self._rows[best]):
+                by_frame[row.frame].append(number)
+        numbers = set(self._frames[best].get(None, ())) | set(self._frames[best].get(frame, ()))
+        rows = [self._rows[best][number] for number in sorted(numbers)]
         return PictureBoxes(
             np.array([row.bbox for row in rows], dtype=np.float64).reshape(-1, 4),
             tuple(row.category for row in rows),

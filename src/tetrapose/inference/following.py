@@ -317,4 +317,6 @@ def _around(
     sides = np.tile(span[2:] - span[:2], 2)
     made = span + np.array(margins) * sides * [-1, -1, 1, 1]
     # a pose that lost a leg must not let the box shrink away within a few frames
-    return 0.5 * made + 0.5 * box
+    sides = (made[2:] - made[:2] + box[2:] - box[:2]) / 2
+    center = (made[:2] + made[2:]) / 2
+    return np.concatenate([center - sides / 2, center + sides / 2])

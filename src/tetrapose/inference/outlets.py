@@ -7,6 +7,7 @@ Sources: the formats as pandas, sleap-io and ndx-pose write them, and movement r
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import json
@@ -67,7 +68,8 @@ def write(told: Told, form: str, path: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return path
 
 
@@ -212,7 +214,7 @@ def _sleap(told: Told, path: Path) -> None:
 
 
 def _nwb(told: Told, path: Path) -> None:
-    """One ndx-pose PoseEstimation an animal, its series at the frames' own times."""
+    """One ndx-pose PoseEstimation an animal (named so, if it is alone), at the frames' times."""
     from datetime import datetime, timezone
 
     pynwb: Any = importlib.import_module("pynwb")
@@ -229,7 +231,8 @@ def _nwb(told: Told, path: Path) -> None:
     behavior = file.create_processing_module("behavior", "keypoints of animals in a film")
     behavior.add(ndx.Skeletons(skeletons=[skeleton]))
     times, points, scores = _arrays(told)
-    for place, name in enumerate(told.individuals):
+    single = ["PoseEstimation"] if len(told.tracks) == 1 else told.individuals
+    for place, name in enumerate(single):
         series = [
             ndx.PoseEstimationSeries(
                 name=point, description=point, data=points[:, place, number], unit="pixels",
@@ -242,8 +245,8 @@ def _nwb(told: Told, path: Path) -> None:
         behavior.add(
             ndx.PoseEstimation(
                 name=name, pose_estimation_series=series, skeleton=skeleton, scorer=SCORER,
-                source_software=SCORER, description=f"track {told.tracks[place]}",
-                original_videos=[str(told.film)],
+                source_software=SCORER,
+                description=f"track {told.tracks[place]} of {told.film.name}",
             )
         )  # fmt: skip
     with pynwb.NWBHDF5IO(path, "w") as stream:
