@@ -108,6 +108,7 @@ def _known(kind: str, name: str) -> None:
 
 
 def _run(config: Any) -> int:
+    import json
     import sys
     from pathlib import Path
 
@@ -116,17 +117,22 @@ def _run(config: Any) -> int:
     from tetrapose.commands.train import _as_yaml
     from tetrapose.training.folder import claim
     from tetrapose.training.labelfree.run import RESULT, carry_out
+    from tetrapose.training.labelfree.step import processes
 
     folder = Path(config.run_dir)
     claim(folder, _as_yaml(config), overwrite=config.overwrite)
-    done = (folder / RESULT).exists()
-    L.seed_everything(config.seed, verbose=False)
-    result = carry_out(setup_of(config))
-    if done:
+    file = folder / RESULT
+    if file.exists():
         print(f"{folder} has its result already", file=sys.stderr)
+        result = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        L.seed_everything(config.seed, verbose=False)
+        result = carry_out(setup_of(config))
+    if processes()[0]:
+        return 0  # the first of several processes speaks for all
     kinds = result["test"]["pck"]["0.1"]
     told = ", ".join(f"{kind} {value:.3f}" for kind, value in kinds.items() if value is not None)
-    print(f"{config.name}: PCK@0.1 on the test part: {told}; {folder / RESULT}")
+    print(f"{config.name}: PCK@0.1 on the test part: {told}; {file}")
     bad = sum(len(rows) for rows in result["unreadable"].values())
     if bad:
         print(f"{bad} animals were left out: their pictures cannot be decoded", file=sys.stderr)

@@ -23,7 +23,7 @@ from tetrapose.training.labelfree.callbacks import History, Judge, Keeper, place
 from tetrapose.training.labelfree.figures import CHOICE, figures
 from tetrapose.training.labelfree.module import Feed, LabelFreeModule, Learning
 from tetrapose.training.labelfree.pairs import in_order, loader, unlabelled
-from tetrapose.training.labelfree.step import Prepares, Step, processes
+from tetrapose.training.labelfree.step import Prepares, Step, processes, together
 from tetrapose.training.labelfree.strong import Strong
 from tetrapose.training.module import MEAN, STD
 from tetrapose.weights import card as cards
@@ -210,6 +210,7 @@ def _crops(
 def _finished(setup: Setup, fitted: Fitted) -> dict[str, Any]:
     module, history, keeper = fitted.module, fitted.history, fitted.keeper
     test = _crops(setup, setup.partial.test)
+    together()  # nobody reads the best before the first process has named it
     best = setup.folder / "best.ckpt"
     if best.exists():
         module.load_state_dict(cards.load_checkpoint(best)["state_dict"])

@@ -188,6 +188,14 @@ def processes() -> tuple[int, int]:
     return 0, 1
 
 
+def together() -> None:
+    """Wait until every process is here."""
+    import torch.distributed as dist
+
+    if processes()[1] > 1:
+        dist.barrier()
+
+
 def pooled(values: Tensor) -> Tensor:
     """``values`` (B, ...) of all processes, one after the other; without gradient."""
     import torch.distributed as dist
