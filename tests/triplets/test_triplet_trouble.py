@@ -173,10 +173,10 @@ def test_nothing_to_list_is_told_before_anything_is_made(tmp_path):
     with pytest.raises(
         UserError, match=r"no pictures in list:list\.parquet: the sources are empty"
     ):
-        build([str(tmp_path / "list.parquet")], tmp_path / "b", piles.SMALL)
+        build([str(tmp_path / "list.parquet")], tmp_path / "a", piles.SMALL)
     piles.photos(tmp_path / "some", 1)  # the folder that was begun can be used after all
-    build([f"folder:{tmp_path / 'none'}", str(tmp_path / "some")], tmp_path / "c", piles.SMALL)
-    assert len(reasons(tmp_path / "c")) == 1
+    build([f"folder:{tmp_path / 'none'}", str(tmp_path / "some")], tmp_path / "a", piles.SMALL)
+    assert len(reasons(tmp_path / "a")) == 1
 
 
 def test_a_picture_that_vanished_since_it_was_listed_is_in_the_ledger(tmp_path, spec, monkeypatch):

@@ -14,7 +14,7 @@ from tetrapose.triplets import captioning, fetching, ledger, making, plan, scann
 from tetrapose.triplets.animals import Networks
 from tetrapose.triplets.download import Manners
 from tetrapose.triplets.library import Library, claim, finish, locked, read_json
-from tetrapose.triplets.running import Did, Tell, run
+from tetrapose.triplets.running import Did, Tell, check_workers, run
 from tetrapose.triplets.settings import STEPS_VERSION, Settings
 from tetrapose.triplets.sources import open_source
 from tetrapose.triplets.timing import Clock
@@ -101,13 +101,19 @@ def build(
     ledger.need_arrow()
     settings = settings or Settings()
     _check(settings)
+    check_workers(workers)
     sources = [open_source(spec) for spec in specs]
+    whose = identity(specs, settings)
     library = Library(Path(out))
     with locked(library):
-        about = claim(library, identity(specs, settings))
+        about = claim(library, whose)
         if about["finished"]:
             return Built(about, 0, Clock())
-        planned = plan.write(library, sources, settings.part)
+        try:
+            planned = plan.write(library, sources, settings.part)
+        except UserError:  # nothing was begun: the folder is free for another try
+            library.about.unlink()
+            raise
         mend(library)
         before = len(library.parts_written())
         asking = fetching.shared(manners or Manners(), workers)

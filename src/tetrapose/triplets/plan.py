@@ -38,9 +38,13 @@ def write(library: Library, sources: Sequence[Source], size: int) -> dict[str, A
         return read_json(done)
     listing = Listing()
     items, parts = 0, 0
-    for part, some in enumerate(_parts(_listed(sources, listing), size)):
-        _write_part(library, part, some)
-        items, parts = items + len(some), part + 1
+    try:
+        for part, some in enumerate(_parts(_listed(sources, listing), size)):
+            _write_part(library, part, some)
+            items, parts = items + len(some), part + 1
+    except UserError:
+        shutil.rmtree(library.work, ignore_errors=True)
+        raise
     if not items:
         shutil.rmtree(library.work, ignore_errors=True)
         told = "; ".join(str(problem) for problem in listing.problems[:3])

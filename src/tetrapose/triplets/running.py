@@ -63,6 +63,7 @@ Tell = Callable[[int, Did], None]
 
 def run(job: Job, *, workers: int = 1, tell: Tell | None = None) -> Clock:
     """Do every part that is not done; ``tell`` gets each part made. Times of all workers."""
+    check_workers(workers)
     clock = Clock()
     with _crew(job, workers) as crew:
         for part, did in _made(job, crew, clock):
@@ -70,6 +71,12 @@ def run(job: Job, *, workers: int = 1, tell: Tell | None = None) -> Clock:
             if tell is not None:
                 tell(part, did)
     return clock
+
+
+def check_workers(workers: int) -> None:
+    """UserError for a number of workers that can be no such."""
+    if workers < 1:
+        raise UserError(f"workers {workers}: one or more")
 
 
 def undone(library: Library, parts: int) -> list[int]:
@@ -132,8 +139,6 @@ def _died() -> UserError:
 
 @contextmanager
 def _crew(job: Job, workers: int) -> Iterator[_Crew]:
-    if workers < 1:
-        raise UserError(f"workers {workers}: one or more")
     if workers == 1:
         yield _Crew(None, 1)
         return

@@ -1,0 +1,200 @@
+"""How fast triplets are made, by step, and whether memory stays flat.
+
+  python benchmarks/triplets.py given SET --pictures 400     points given: no network
+  python benchmarks/triplets.py networks FOLDER --pictures 60
+  python benchmarks/triplets.py workers SET --pictures 400   one worker beside two
+  python benchmarks/triplets.py memory SET --pictures 1000 --pictures 4000
+  python benchmarks/triplets.py duplicates --pictures 100000  the comparison with all before
+
+SET is a labelled set as NAME:DIR. Times are the processor's (user and system, of all workers),
+which other work on the machine disturbs least, and the wall's beside them. For counts above what
+the set holds, its pictures are written again under a wash of colour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tetrapose import data
+from tetrapose.commands.triplets import STEPS
+from tetrapose.triplets import build as building
+from tetrapose.triplets.build import build
+from tetrapose.triplets.duplicates import Judge, Looks
+from tetrapose.triplets.rows import Item
+from tetrapose.triplets.settings import Settings
+from tetrapose.triplets.sources import Listing, Source, set_items
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("given", "networks", "workers", "memory", "duplicates"))
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("--pictures", type=int, action="append")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # of memory: a process each
+    args = parser.parse_args()
+    counts = args.pictures or [400]
+    cv2.setNumThreads(1)
+    if args.what == "duplicates":
+        duplicates(counts[0])
+    elif args.one:
+        print(*measured(args.source, int(args.one[0]), workers=int(args.one[1])))
+    elif args.what == "memory":
+        memory(args.source, counts)
+    elif args.what == "workers":
+        workers(args.source, counts[0])
+    else:
+        table(args.source, counts[0], networks=args.what == "networks")
+
+
+def table(spec: str, count: int, *, networks: bool) -> None:
+    """Steps of one run in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        specs = [pile(spec, count, Path(folder)) if networks else spec]
+        before, began = processor(), time.perf_counter()
+        clock = None
+        with limited(count):
+            built = build(specs, Path(folder) / "lib", Settings(networks=networks))
+        clock = built.clock
+        spent, wall = processor() - before, time.perf_counter() - began
+    counts = built.about["counts"]
+    print(clock.table(STEPS))
+    nets = sum(clock.seconds.get(name, 0.0) for name in ("find", "points", "caption"))
+    each, rate = 1000 * spent / counts["items"], counts["items"] / spent
+    print(
+        f"{counts['items']} pictures, {counts['kept']} kept: {each:.1f} ms of processor time each"
+        f" ({rate:.0f} a second and core), wall {wall:.1f} s;"
+        f" networks {nets / sum(clock.seconds.values()):.1%}"
+    )
+
+
+def workers(spec: str, count: int) -> None:
+    """One worker beside two, each in processes of their own."""
+    walls = {}
+    for number in (1, 2, 1, 2):
+        _, wall, spent = alone(spec, count, number)
+        walls.setdefault(number, []).append(wall)
+        print(f"{number} worker(s): wall {wall:.1f} s, processor {spent:.1f} s")
+    one, two = (min(walls[number]) for number in (1, 2))
+    print(f"two workers are {one / two:.2f} times as fast as one")
+
+
+def memory(spec: str, counts: list[int]) -> None:
+    """The most memory that runs of different lengths took."""
+    for count in counts:
+        most, wall, spent = alone(spec, count, 1)
+        told = f"at most {most:.0f} MB, wall {wall:.1f} s, processor {spent:.1f} s"
+        print(f"{count:>7} pictures: {told}")
+
+
+def alone(spec: str, count: int, workers: int) -> tuple[float, float, float]:
+    """``measured`` in a process of its own."""
+    command = [sys.executable, __file__, "given", spec, "--one", str(count), str(workers)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(out[-3]), float(out[-2]), float(out[-1])
+
+
+def measured(spec: str, count: int, *, workers: int) -> tuple[float, float, float]:
+    """Most memory in MB, wall and processor seconds of building so many pictures."""
+    with tempfile.TemporaryDirectory() as folder, limited(count):
+        before, began = processor(), time.perf_counter()
+        build([spec], Path(folder) / "lib", Settings(networks=False), workers=workers)
+        wall = time.perf_counter() - began
+        spent = processor() - before
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, wall, spent
+
+
+class limited:  # noqa: N801 used as a word of ``with``
+    """Sources that give so many pictures: the first of them, or all and then changed copies."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.folder = Path(tempfile.mkdtemp())
+
+    def __enter__(self) -> None:
+        self.was = building.open_source
+        building.open_source = self.opened  # type: ignore[assignment]
+
+    def __exit__(self, *error: object) -> None:
+        building.open_source = self.was
+        shutil.rmtree(self.folder)
+
+    def opened(self, spec: str) -> Source:
+        source = self.was(spec)
+
+        def items(listing: Listing):
+            number = 0
+            while number < self.count:
+                for item in source.items(listing):
+                    if number == self.count:
+                        return
+                    yield item if number < self.count else self.copy(item, number)
+                    number += 1
+                first = [item for item in source.items(listing)]
+                while number < self.count:
+                    yield self.copy(first[number % len(first)], number)
+                    number += 1
+
+        return Source(source.name, items)
+
+    def copy(self, item: Item, number: int) -> Item:
+        """The picture in another cut, so that it is no near-copy in hash or bytes."""
+        from dataclasses import replace
+
+        pixels = cv2.imread(item.path)
+        draw = np.random.default_rng(number)
+        low = cv2.resize(draw.integers(0, 256, (5, 5, 3), np.uint8), pixels.shape[1::-1])
+        path = self.folder / f"{number:07d}.jpg"
+        cv2.imwrite(str(path), cv2.addWeighted(pixels, 0.4, low, 0.6, 0))
+        return replace(item, key=path.name, path=str(path))
+
+
+def pile(spec: str, count: int, folder: Path) -> str:
+    """The pictures of a set, or of a folder, in a plain folder."""
+    if Path(spec).is_dir():
+        return spec
+    target = folder / "photos"
+    target.mkdir()
+    for item in list(set_items(data.open_set(spec)))[:count]:
+        shutil.copy(item.path, target)
+    return str(target)
+
+
+def processor() -> float:
+    """Seconds of processor time of this process and those it waited for."""
+    own, others = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+
+
+def duplicates(count: int) -> None:
+    """Judging pictures beside many others, near-copies one in a hundred."""
+    draw = np.random.default_rng(0)
+    hashes = draw.integers(1, 2**63, count, dtype=np.uint64) * 2 + draw.integers(
+        0, 2, count, np.uint64
+    )
+    small = draw.integers(0, 255, (64, 32, 32), np.uint8)
+    judge = Judge(12, 0.9, lambda part, place: small[place % 64])
+    part = 500
+    for start in range(0, count, part):
+        some = hashes[start : start + part]
+        looks = Looks(some, some, ~some, np.ones(len(some), bool))
+        began = time.process_time()
+        judge.judge(start // part, looks)
+        if start // part % max(count // part // 5, 1) == 0:
+            each = 1000 * (time.process_time() - began) / len(some)
+            print(f"beside {start:>9,}: {each:.3f} ms a picture")
+
+
+if __name__ == "__main__":
+    main()
