@@ -116,7 +116,8 @@ def _parts(root: Path) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of triplets")
     found = Library(root).shards() or sorted(root.glob("*.tar"))
-    found = found or sorted(root.rglob("*.parquet"))
+    # an export for Hugging Face lies in data/; a library's own ledger is no part of it
+    found = found or sorted(root.glob("data/*.parquet")) or sorted(root.glob("*.parquet"))
     if not found:
         raise UserError(
             f"{root}: no triplets here; a library (tetrapose triplets) or its Parquet files are due"
