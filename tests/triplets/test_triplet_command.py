@@ -126,3 +126,37 @@ def test_wrong_use_is_told_in_one_line_and_nothing_is_begun(tmp_path, capsys, wo
     assert told in error
     assert error.count("\n") == 1
     assert not (tmp_path / "lib").exists()
+
+
+def test_a_library_is_looked_at_and_gets_its_card(tmp_path, capsys):
+    spec = piles.labelled(tmp_path / "set", 4)
+    assert run("build", spec, "--out", tmp_path / "lib", "--no-networks", *SMALL) == 0
+    assert run("inspect", tmp_path / "lib", "--out", tmp_path / "page.html", "--kept", 2) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "2 of 4 triplets" in page
+    words = ("card", tmp_path / "lib", "--title", "Blobs", "--quality", 4, "--labels", spec)
+    assert run(*words) == 0
+    card = (tmp_path / "lib" / "README.md").read_text()
+    assert "Blobs" in card
+    assert run("build", spec, "--out", tmp_path / "lib", "--no-networks", *SMALL) == 0  # still its
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (("card", "LIB", "--private"), "--private goes with --push"),
+        (("card", "LIB", "--labels", "coco:x"), "--labels goes with --quality"),
+        (("card", "LIB", "--push", "no repository"), "is no repository"),
+        (("inspect", "nothing"), "nothing: no library of triplets"),
+        (("inspect", "LIB", "--kept", "-1"), "0 or more"),
+        (("build", "LIB", "--out", "x", "--gpus", "1"), "--gpus goes with --ray"),
+        (("export", "nothing", "--to", "hf", "--out", "x"), "nothing: no library of triplets"),
+    ],
+)
+def test_verbs_that_look_tell_wrong_use(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    piles.photos(tmp_path / "photos", 1)
+    assert run("build", "photos", "--out", "LIB", "--no-networks", *SMALL) == 0
+    assert run(*words) == 2
+    assert told in capsys.readouterr().err

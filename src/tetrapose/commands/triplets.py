@@ -4,7 +4,9 @@
   tetrapose triplets build animal_pose:DIR coco_animals:DIR,only=dog --out LIBRARY --workers 2
   tetrapose triplets build "list:laion.parquet,species=cat|dog,similarity=0.3" --out LIBRARY
   tetrapose triplets merge LIBRARY OTHER --out BOTH
+  tetrapose triplets inspect LIBRARY --open
   tetrapose triplets export LIBRARY --to hf --out FOLDER
+  tetrapose triplets card FOLDER --push OWNER/NAME
 
 build stops and goes on: the same command on the same --out does what is left, and the shards are
 the same to the byte. What was dropped, and why, stands in LIBRARY/ledger. See docs/triplets.md.
@@ -15,6 +17,8 @@ from __future__ import annotations
 import argparse
 import sys
 from typing import TYPE_CHECKING, Any
+
+from tetrapose.commands import triplets_show
 
 if TYPE_CHECKING:
     from tetrapose.triplets.download import Manners
@@ -38,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_build(verbs)
     _add_merge(verbs)
     _add_export(verbs)
+    triplets_show.add_inspect(verbs)
+    triplets_show.add_card(verbs)
 
 
 def _add_build(verbs: Any) -> None:
@@ -46,6 +52,8 @@ def _add_build(verbs: Any) -> None:
     add("sources", nargs="+", metavar="SOURCE", help="a folder, or NAME:WHERE (docs/triplets.md)")
     add("--out", required=True, metavar="LIBRARY", help="the library's folder, new or begun")
     add("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    add("--ray", nargs="?", const="", metavar="ADDRESS", help="on Ray: here, or in that cluster")
+    add("--gpus", type=float, default=0.0, metavar="G", help="of each worker's, with --ray (0)")
     add("--size", type=int, metavar="PX", help="side of the pictures (512)")
     add("--buckets", action="store_true", help="keep about the pictures' aspect, in steps of 64 px")
     add("--least-side", type=int, metavar="PX", help="least shorter side of a source picture (256)")
@@ -90,7 +98,13 @@ def _add_export(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the verb says."""
-    return {"build": _build, "merge": _merge, "export": _export}[args.verb](args)
+    return {
+        "build": _build,
+        "merge": _merge,
+        "export": _export,
+        "inspect": triplets_show.show,
+        "card": triplets_show.card,
+    }[args.verb](args)
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -110,6 +124,7 @@ def _build(args: argparse.Namespace) -> int:
         manners=_manners(args),
         keep_work=args.keep_work,
         tell=_progress(),
+        **_runner(args),
     )
     seconds = time.perf_counter() - began
     _tell_listed(built.about.get("listed", {}))
@@ -159,6 +174,21 @@ def _captions(args: argparse.Namespace) -> dict[str, Any]:
         out["mix"] = {"model": 1.0}
     values = {"model": args.caption_model, "dropout": args.caption_dropout, "seed": args.seed}
     return out | {name: value for name, value in values.items() if value is not None}
+
+
+def _runner(args: argparse.Namespace) -> dict[str, Any]:
+    """What does the parts: this machine's processes, unless Ray is asked for."""
+    from functools import partial
+
+    from tetrapose.errors import UserError
+
+    if args.ray is None:
+        if args.gpus:
+            raise UserError("--gpus goes with --ray")
+        return {}
+    from tetrapose.triplets.cluster import on_ray
+
+    return {"runner": partial(on_ray, address=args.ray or None, gpus=args.gpus)}
 
 
 def _manners(args: argparse.Namespace) -> Manners:

@@ -39,18 +39,18 @@ def export(source: str | Path, out: str | Path, form: str) -> int:
     if form not in FORMS:
         raise UserError(f"form {form!r}: it is one of {', '.join(FORMS)}")
     root, target = Path(source), Path(out)
-    pieces, about = _pieces(root), _about(root)
-    if not pieces:
+    files, about = pieces(root), _about(root)
+    if not files:
         raise UserError(f"{root}: holds no triplets")
-    _begin(target, {"of": _digest(about), "form": form, "pieces": len(pieces)})
+    _begin(target, {"of": _digest(about), "form": form, "pieces": len(files)})
     count = 0
-    for number, piece in enumerate(pieces):
+    for number, piece in enumerate(files):
         if form == "webdataset":
             count += _to_shard(piece, Library(target), number)
             continue
         name = f"{number:06d}.parquet"
         if form == "hf":
-            name = f"data/train-{number:05d}-of-{len(pieces):05d}.parquet"
+            name = f"data/train-{number:05d}-of-{len(files):05d}.parquet"
         count += _to_table(piece, target / name, images=form == "hf")
     if form == "webdataset":
         about = {**about, "counts": ledger.counts(Library(target))}
@@ -95,7 +95,7 @@ def _triplet(row: dict[str, Any]) -> Triplet:
     )
 
 
-def _pieces(root: Path) -> list[Path]:
+def pieces(root: Path) -> list[Path]:
     """The files of a library or an export that hold triplets, in order."""
     for found in (Library(root).shards(), sorted(root.glob("data/train-*.parquet")),
                   sorted(root.glob("[0-9]*.parquet"))):  # fmt: skip

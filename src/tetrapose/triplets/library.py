@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tetrapose.errors import UserError
 
@@ -138,8 +138,6 @@ def locked(library: Library) -> Iterator[None]:
 
     A UserError refuses a folder that holds other things, and one that another run is writing.
     """
-    import fcntl
-
     root = library.root
     with told(root):
         others = sorted(p.name for p in root.iterdir() if p.name[0] != ".") if root.exists() else []
@@ -150,14 +148,25 @@ def locked(library: Library) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         file = open(root / ".lock", "w", encoding="utf-8")  # noqa: SIM115 held while it is written
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{root}: another run is writing it; wait for it") from None
+        if not _held(file):
+            raise UserError(f"{root}: another run is writing it; wait for it")
         with told(root):
             for left in root.rglob(f".*{PART}"):
                 left.unlink(missing_ok=True)
         yield
+
+
+def _held(file: IO[str]) -> bool:
+    """Whether this process now holds a lock on a file; where there are none, it is taken to."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs on one library are the user's to avoid
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

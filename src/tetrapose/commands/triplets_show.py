@@ -1,0 +1,114 @@
+"""The verbs of ``tetrapose triplets`` that look at a library: inspect and card."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tetrapose.triplets.quality import LimbRanges, Report
+
+LEARNED = 600  # menagerie animals from which limb bounds are learned where no labels are given
+
+
+def add_verbs(verbs: Any) -> None:
+    """inspect and card with their options."""
+    verb = verbs.add_parser("inspect", help="one page with triplets, what was dropped and filters")
+    add = verb.add_argument
+    add("library", metavar="LIBRARY")
+    add("--out", metavar="FILE", help="the page (LIBRARY/inspect.html)")
+    add("--kept", type=int, default=120, metavar="N", help="triplets on it (120)")
+    add("--dropped", type=int, default=120, metavar="N", help="dropped pictures on it (120)")
+    add("--seed", type=int, default=0, metavar="S", help="which ones (0)")
+    verb = verbs.add_parser("card", help="a dataset card with counts, plots and samples")
+    add = verb.add_argument
+    add("library", metavar="LIBRARY", help="a library, or a folder exported from one")
+    add("--title", default="", metavar="TEXT", help="its name (the folder's)")
+    add("--licence", default="other", metavar="NAME", help="of the whole, as the hub names it")
+    add("--quality", type=int, default=0, metavar="N", help="judge so many triplets (0: none)")
+    add(
+        "--labels", metavar="SPEC", help="labelled set of the same pictures, to compare points with"
+    )
+    add("--push", metavar="OWNER/NAME", help="send it to this Hugging Face dataset repository")
+    add("--private", action="store_true", help="make that repository private")
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Write the page."""
+    from tetrapose.triplets.inspect import contact_sheet
+    from tetrapose.triplets.library import Library, write_file
+
+    library = Library(Path(args.library))
+    text = contact_sheet(library, kept=args.kept, dropped=args.dropped, seed=args.seed)
+    out = Path(args.out) if args.out else library.root / "inspect.html"
+    write_file(out, lambda part: part.write_text(text, encoding="utf-8") and None)
+    print(f"{out}: {len(text) / 1e6:.1f} MB")
+    return 0
+
+
+def card(args: argparse.Namespace) -> int:
+    """Write the card, judge a sample first where asked to, and send it up where asked to."""
+    from tetrapose.triplets import card as cards
+    from tetrapose.triplets import exporting, pushing
+
+    folder = Path(args.library)
+    report = _judged(args) if args.quality else None
+    triplets = (
+        one for piece in exporting.pieces_of(folder) for one in exporting.triplets_in(piece)
+    )
+    path = cards.write(folder, triplets, title=args.title, licence=args.licence, report=report)
+    print(path)
+    if args.push:
+        print(pushing.push(folder, args.push, private=args.private, tell=_told))
+    return 0
+
+
+def _told(done: int, of: int) -> None:
+    print(f"{done:,} of {of:,} files are up", file=sys.stderr)
+
+
+def _judged(args: argparse.Namespace) -> Report:
+    from tetrapose import data
+    from tetrapose.triplets import quality
+    from tetrapose.triplets.library import Library
+
+    library = Library(Path(args.library))
+    truth = data.open_set(args.labels) if args.labels else None
+    chosen = list(quality.sample(library, args.quality))
+    names = {one.points["skeleton"] for one in chosen}
+    ranges = _ranges(sorted(names)[0]) if names else None
+    report = quality.report(chosen, ranges=ranges, truth=truth)
+    for name, keys in (("implausible", report.implausible_keys),
+                       ("caption of another species", report.disagreeing_keys)):  # fmt: skip
+        if keys:
+            print(f"{name}: {', '.join(keys[:8])}{' ...' if len(keys) > 8 else ''}")
+    return report
+
+
+def _ranges(skeleton_name: str) -> LimbRanges | None:
+    """Limb bounds of the menagerie's animals on a skeleton; None where it has no points for it."""
+    import numpy as np
+
+    from tetrapose import skeletons
+    from tetrapose.errors import UserError
+    from tetrapose.synth import builds, stage
+    from tetrapose.synth.points import mapping
+    from tetrapose.triplets import quality
+
+    skeleton = skeletons.load(skeleton_name)
+    try:
+        table = mapping(skeleton)
+    except UserError:
+        return None
+    poses = ("stand", "walk", "trot", "run", "sit", "lie", "side", "graze")
+    rows = np.full((LEARNED, len(skeleton), 2), np.nan)
+    for i in range(LEARNED):
+        made = stage.set_up(np.random.default_rng([5, i]), (512, 512), 1, builds.names(), poses)
+        points = made.actors[0].points
+        flat, _ = made.camera.project(np.stack([point.place for point in points.values()]))
+        where = dict(zip(points, flat, strict=True))
+        for name, point in table.items():
+            rows[i, skeleton.index(name)] = where[point]
+    return quality.learn(rows, skeleton)
