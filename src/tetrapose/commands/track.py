@@ -75,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     out = Path(args.out)
+    if "overlay" in args.also and any(is_live(name) for name in args.paths):
+        raise UserError("an overlay is drawn on a film that can be read again: record the live"
+                        " source, then follow the file")  # fmt: skip
     live = [Source(Path(name), _live_name(name), True) for name in args.paths if is_live(name)]
     files = [path for path in args.paths if not is_live(path)]
     sources, problems = find_sources(files, out=out)
@@ -256,12 +259,8 @@ def _report(path: str, outcome: Outcome) -> None:
 def _write_others(
     args: argparse.Namespace, base: Path, settings: Settings, outcome: Outcome
 ) -> None:
-    from tetrapose.errors import UserError
     from tetrapose.inference.outlets import FORMS, Told, write
 
-    if outcome.film.live and "overlay" in args.also:
-        raise UserError("an overlay is drawn on a film that can be read again: record it, then"
-                        " follow the file")  # fmt: skip
     told = Told(
         outcome.table, Path(outcome.film.path), settings.way.predictor.skeleton,
         tuple(sorted(outcome.summary.tracks)), outcome.frames, outcome.film.rate, outcome.size,

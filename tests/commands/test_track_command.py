@@ -1,0 +1,147 @@
+"""tetrapose track from the outside: words in, files, lines and exit status out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
+
+from films_made import boxes, film, model
+
+from tetrapose import cli
+from tetrapose.commands.track import seconds
+from tetrapose.errors import UserError
+
+parquet = pytest.importorskip("pyarrow.parquet")
+SIZE = (96, 72)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return model(tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture
+def track(weights, tmp_path, capsys):
+    """Runs the command in this process: status and what was printed."""
+
+    def call(*words, boxes_of="whole"):
+        words = [str(word) for word in words]
+        more = ["--boxes", str(boxes_of), "--backend", "torch", "--model", str(weights)]
+        status = cli.main(["track", *words, "--out", str(tmp_path / "out"), *more])
+        return status, capsys.readouterr()
+
+    return call
+
+
+def test_a_film_in_all_forms(track, tmp_path):
+    for name in ("pandas", "tables", "sleap_io", "pynwb", "ndx_pose"):
+        pytest.importorskip(name)
+    path = film(tmp_path / "a.mp4", 20, size=SIZE, spots=2)
+    table = boxes(tmp_path / "b.csv", "a.mp4", 20, size=SIZE, spots=2)
+    also = ["--also", "overlay", "coco", "dlc-csv", "dlc-h5", "sleap", "nwb"]
+    status, said = track(path, *also, "--smooth", "savgol", boxes_of=table)
+    assert status == 0, said.err
+    assert "20 frames, 2 animals followed" in said.out
+    assert "bound by" in said.out
+    assert all(word in said.out for word in ("decode", "detect", "crop", "network", "track"))
+    made = {p.name for p in (tmp_path / "out").iterdir()}
+    assert made == {
+        "a.parquet", "a.json", "a.label.csv", "a.overlay.mp4", "a.coco.json", "a.dlc.csv",
+        "a.dlc.h5", "a.slp", "a.nwb",
+    }  # fmt: skip
+    status, said = track(path, "--smooth", "savgol", boxes_of=table)
+    assert (status, "done before" in said.out) == (0, True)
+
+
+def test_two_films_of_one_name_and_one_that_is_none(track, tmp_path):
+    (tmp_path / "b").mkdir()
+    film(tmp_path / "a.mp4", 4, size=SIZE)
+    film(tmp_path / "a.mkv", 5, size=SIZE)
+    film(tmp_path / "b" / "a.mp4", 6, size=SIZE)
+    (tmp_path / "b" / "c.mp4").write_bytes(b"certainly no film" * 50)
+    status, said = track(tmp_path / "a.mp4", tmp_path / "a.mkv", tmp_path / "b")
+    assert status == 1
+    assert "c.mp4: not a video that can be read" in said.err
+    counts = {
+        p.relative_to(tmp_path / "out").as_posix(): parquet.read_table(p).num_rows
+        for p in (tmp_path / "out").rglob("*.parquet")
+    }
+    assert counts == {"a.mp4.parquet": 4, "a.mkv.parquet": 5, "b/a.parquet": 6}
+
+
+def test_a_film_that_promises_more_than_it_holds(track, shared_data, tmp_path):
+    status, said = track(shared_data / "videos/dlcworkshop_short-parenting.mp4")
+    assert status == 1
+    assert "15 of 55 frames are missing: at -0.992 s" in said.err
+    notes = json.loads(next((tmp_path / "out").glob("*.json")).read_text())
+    assert (notes["announced"], notes["decoded"], len(notes["missing"])) == (55, 40, 15)
+    table = parquet.read_table(next((tmp_path / "out").glob("*.parquet")))
+    assert sorted(set(table.column("frame").to_pylist())) == list(range(40))
+    # told again where it was done before, with the same status
+    status, said = track(shared_data / "videos/dlcworkshop_short-parenting.mp4")
+    assert (status, "15 of 55" in said.err) == (1, True)
+
+
+def test_every_start_and_end(track, tmp_path):
+    path = film(tmp_path / "a.mp4", 50, size=SIZE)
+    status, _ = track(path, "--every", 4, "--start", "0:0.4", "--end", "1.2")
+    assert status == 0
+    table = parquet.read_table(tmp_path / "out" / "a.parquet").to_pandas()
+    assert table.frame.tolist() == [12, 16, 20, 24, 28]
+    np.testing.assert_allclose(table.time, table.frame * 0.04, atol=1e-4)
+
+
+@pytest.mark.parametrize("text, value", [("90", 90), ("1:30", 90), ("1:00:01.5", 3601.5)])
+def test_times(text, value):
+    assert seconds(text, "--start") == value
+
+
+@pytest.mark.parametrize("text", ["", "a", "1:2:3:4", "-3", "nan", "inf"])
+def test_what_is_no_time(text):
+    with pytest.raises(UserError, match="a time is seconds"):
+        seconds(text, "--start")
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--find", "0"], "--find 0"),
+        (["--find", "often"], "--find often"),
+        (["--every", "0"], "--every must be"),
+        (["--start", "9", "--end", "3"], "--end 3 is not after --start 9"),
+        (["--smooth", "much"], "--smooth much"),
+        (["--smooth", "savgol", "--window", "4"], "window is odd"),
+        (["--threshold", "2"], "--threshold"),
+        (["--patience", "0"], "--patience"),
+        (["--style", "loud"], "loud"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_done(track, tmp_path, words, told):
+    status, said = track(film(tmp_path / "a.mp4", 2, size=SIZE), *words)
+    assert status == 2
+    assert told in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_film_and_boxes_of_another(track, tmp_path):
+    status, said = track(tmp_path / "nowhere.mp4")
+    assert (status, "nothing to follow" in said.err) == (2, True)
+    path = film(tmp_path / "a.mp4", 2, size=SIZE)
+    table = boxes(tmp_path / "b.csv", "other.mp4", 2, size=SIZE, spots=1)
+    status, said = track(path, boxes_of=table)
+    assert status == 2
+    assert "does not name it; that file names films such as other.mp4" in said.err
+
+
+def test_a_camera_that_is_not_there_and_an_overlay_of_what_is_live(track):
+    status, said = track("camera:77")
+    assert (status, "camera:77: cannot be opened" in said.err) == (2, True)
+    status, said = track("camera:77", "--also", "overlay")
+    assert (status, "record the live source" in said.err) == (2, True)
