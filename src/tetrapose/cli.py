@@ -16,7 +16,8 @@ from typing import NoReturn
 
 COMMANDS = (
     "predict", "track", "evaluate", "calibrate", "train", "finetune", "datasets", "skeletons",
-    "models", "weights", "synth", "triplets", "export", "benchmark", "label-free", "app", "info",
+    "models", "weights", "synth", "triplets", "controlnet", "export", "benchmark", "label-free",
+    "app", "info",
 )  # fmt: skip
 
 

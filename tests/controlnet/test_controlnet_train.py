@@ -28,7 +28,7 @@ pytestmark = [
 def settings(tiny_base) -> Settings:
     return Settings(
         base=str(tiny_base), steps=6, batch=2, lr=1e-3, warmup=2, ema=0.99, every=3, look=10**6,
-        shown=1, look_steps=2, workers=0, drop=0.2, patience=2,
+        shown=0, look_steps=2, workers=0, drop=0.2, patience=2,
     )  # fmt: skip
 
 
@@ -65,10 +65,10 @@ def test_half_and_half_is_the_whole_to_the_bit(settings, tiny_library, tmp_path)
 
 
 def test_the_loss_falls_and_what_is_kept_is_the_average(settings, tiny_library, tmp_path):
-    more = dataclasses.replace(settings, steps=60, every=60, lr=3e-3, ema=0.9, drop=0.0)
+    more = dataclasses.replace(settings, steps=40, every=40, lr=4e-3, ema=0.9, drop=0.0)
     card = train([tiny_library], tmp_path / "run", more)
     told = losses_of(tmp_path / "run")
-    assert sum(told[-20:]) < 0.9 * sum(told[:20])
+    assert sum(told[-10:]) < 0.85 * sum(told[:10])
     folder = tmp_path / "run" / "controlnet"
     assert read_card(folder) == card
     assert card["style"] == tiny_sd.STYLE
@@ -163,7 +163,7 @@ def test_kept_latents_and_texts_give_the_same_run_stopped_or_not(settings, tiny_
 
 
 def test_held_out_pictures_go_to_the_page_and_the_board(settings, tiny_library, tmp_path):
-    train([tiny_library], tmp_path / "run", dataclasses.replace(settings, look=3))
+    train([tiny_library], tmp_path / "run", dataclasses.replace(settings, look=3, shown=1))
     text = (tmp_path / "run" / "validation.html").read_text()
     assert text.index("Step 6") < text.index("Step 3")
     assert text.count("data:image/jpeg") == 2

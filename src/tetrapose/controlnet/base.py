@@ -75,6 +75,9 @@ def find_base(name: str | Path) -> Base:
         raise UserError(
             f"{folder}: its UNet takes masks or pictures (inpainting); give the plain one"
         )
+    blocks = len(configs["vae"].get("block_out_channels", ()))
+    if blocks != 4:
+        raise UserError(f"{folder}: its VAE has {blocks} levels; ControlNets here go with 4")
     if not list((folder / "tokenizer").glob("*.json")):
         raise UserError(f"{folder / 'tokenizer'}: no vocabulary; fetch the folder again")
     parameters = {part: count_parameters(folder / part, NAMES[part]) for part in WEIGHTS}

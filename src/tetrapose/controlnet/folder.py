@@ -40,22 +40,31 @@ def identity(settings: Settings, stock: Stock, world: int) -> dict[str, Any]:
 def claim(folder: Path, mine: dict[str, Any]) -> None:
     """Begin a run in a folder, or go on with the very same one; UserError where it is another's."""
     path = folder / ABOUT
-    mine = json.loads(json.dumps(mine))
     if path.exists():
-        odd = differences(read_about(folder), mine)
-        if odd:
-            raise UserError(
-                f"{folder}: holds another run ({'; '.join(odd[:4])}); choose another --out, or"
-                " give the same settings to go on with it"
-            )
+        demand_same(folder, mine)
         return
+    demand_empty(folder)
+    write_json(path, mine)
+
+
+def demand_same(folder: Path, mine: dict[str, Any]) -> None:
+    """UserError that says what differs where a folder holds another run."""
+    odd = differences(read_about(folder), json.loads(json.dumps(mine)))
+    if odd:
+        raise UserError(
+            f"{folder}: holds another run ({'; '.join(odd[:4])}); choose another --out, or give the"
+            " same settings to go on with it"
+        )
+
+
+def demand_empty(folder: Path) -> None:
+    """UserError for a folder with other things in it."""
     with told(folder):
         others = (
             sorted(p.name for p in folder.iterdir() if p.name[0] != ".") if folder.exists() else []
         )
     if others:
         raise UserError(f"{folder}: holds other files ({', '.join(others[:3])}); name a new folder")
-    write_json(path, mine)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,16 @@ def load(
     more: dict[str, Any] = {}
     if workers:
         more = {"prefetch_factor": AHEAD, "multiprocessing_context": "fork"}
-    loader = DataLoader(
+    with warnings.catch_warnings():
+        # about more workers than cores: they wait for the disk more than they compute
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return iter(_loader(stock, order, drop, start, workers, more))
+
+
+def _loader(
+    stock: Stock, order: Order, drop: float, start: Position, workers: int, more: dict[str, Any]
+) -> DataLoader:
+    return DataLoader(
         Triplets(stock, order.seed, drop),
         batch_size=None,
         sampler=_Endless(stock, order, start),  # pyright: ignore[reportArgumentType]
@@ -100,7 +110,6 @@ def load(
         collate_fn=_as_it_is,
         **more,
     )
-    return iter(loader)
 
 
 class _Endless:

@@ -131,6 +131,12 @@ def _control(settings: Settings, unet: Any) -> Any:
         control = ControlNetModel.from_pretrained(
             settings.start, torch_dtype=torch.float32, use_safetensors=True
         )
+    prepare(control, settings)
+    return control
+
+
+def prepare(control: Any, settings: Settings) -> dict[str, nn.Parameter]:
+    """Say what learns, low-rank additions made where asked for; those parameters by name."""
     control.requires_grad_(True)
     if settings.lora:
         from peft import LoraConfig
@@ -140,7 +146,7 @@ def _control(settings: Settings, unet: Any) -> Any:
         )
         for name, parameter in control.named_parameters():
             parameter.requires_grad_("lora_" in name or name.startswith(WHOLE))
-    return control
+    return learned(control)
 
 
 def learned(control: nn.Module) -> dict[str, nn.Parameter]:
