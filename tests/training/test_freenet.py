@@ -208,6 +208,19 @@ def test_the_adaptation_network_goes_first_and_feedback_comes_late():
     assert set(turn(off, labelled, pool, Moment(999, 1000))[1][1]) == {"labelled"}
 
 
+def test_lazy_feedback_comes_as_seldom_as_it_weighs_more():
+    labelled, pool = made.views(), made.views(4, seed=1, labelled=False)
+
+    def fed(lazy: int, step: int) -> float | None:
+        method = FreeNet(made.start(norm=False), lazy=lazy)
+        return turn(method, labelled, pool, Moment(step, 1000), rate=0.1)[1][1].get("feedback")
+
+    assert fed(2, 201) is None
+    always, seldom = fed(1, 200), fed(2, 200)
+    assert float(seldom) == pytest.approx(2 * float(always), rel=1e-4)
+    assert fed(1, 201) is not None
+
+
 def test_feedback_is_the_fall_of_the_labelled_loss():
     """d, from the losses before and after a step of plain descent, taken by hand."""
     method = FreeNet(made.start(norm=False))

@@ -23,7 +23,7 @@ from tetrapose.training.labelfree.freenet import FreeNet
 from tetrapose.training.labelfree.pairs import StepSampler, unlabelled
 from tetrapose.training.labelfree.run import carry_out, feed, learn
 from tetrapose.training.labelfree.step import Moment
-from tetrapose.training.labelfree.two_looks import Running, TwoLooks
+from tetrapose.training.labelfree.two_looks import Record, TwoLooks
 from tetrapose.weights import card
 
 METHODS = {
@@ -247,6 +247,8 @@ def test_confidences_all_zero_or_nan(name, value, monkeypatch, capsys):
     method = METHODS[name](begun)
     if name == "fixmatch":
         method = PseudoLabels(begun, threshold=0.4)
+    if name == "two_looks":
+        method = TwoLooks(begun, counted=False)  # what is not counted yet teaches nothing anyway
     teacher = method.networks[{"freenet": "base", "fixmatch": "network"}.get(name, "teacher")]
     real = teacher.forward
     weak_seen = []
@@ -287,22 +289,55 @@ def test_a_part_without_a_confident_point_is_said_once(monkeypatch, capsys):
     assert "front" not in told
 
 
+def record(points: int = 3) -> Record:
+    return Record({"face": np.array([0, 1]), "front": np.array([2])}, points)
+
+
 def test_running_confidences_are_those_of_labelled_points():
-    running = Running(3)
+    running = record()
     running.add(torch.tensor([[0.8, 0.2, torch.nan]]), torch.tensor([[1.0, 0.0, 1.0]]))
     assert running.mean.tolist() == pytest.approx([0.8, 0.5, 0.5])
     running.add(torch.tensor([[0.3, 0.2, 0.9]]), torch.ones(1, 3))
     assert running.mean.tolist() == pytest.approx([0.8 - 0.005, 0.2, 0.9])
 
 
-def test_two_looks_that_differ_count_little():
+def test_a_guess_weighs_by_how_often_its_like_was_right():
+    told = record()
+    likeness = torch.full((40, 3), 0.95)
+    likeness[:, 2] = 0.35
+    assert told.trust(likeness).sum() == 0  # nothing is known: nothing is believed
+    correct = torch.ones(40, 3, dtype=torch.bool)
+    correct[:20, 2] = False  # as often wrong as right
+    shown = torch.ones(40, 3)
+    shown[:, 1] = 0  # the part is judged by the other point
+    for _ in range(300):
+        told.judge(likeness, correct, shown)
+    trust = told.trust(likeness)
+    assert (trust[:, :2] > 0.95).all()
+    assert trust[:, 2].sum() == 0
+    assert told.trust(torch.full((1, 3), 0.15)).sum() == 0  # of that likeness none was seen
+    assert told.trust(torch.zeros(1, 3)).sum() == 0
+
+
+def test_two_looks_that_differ_are_less_like_the_truth():
     method = TwoLooks(made.start())
     method.state.mean.fill_(0.5)
-    sure = torch.tensor([[0.9, 0.25]]).expand(2, 2)
-    method.state.mean = method.state.mean[:2]
-    weights = method.trusted(sure, torch.tensor([[0.0, 0.0], [1.0, 5.0]]))
-    assert weights[0].tolist() == pytest.approx([1.0, 0.25])
-    assert weights[1].tolist() == pytest.approx([float(np.exp(-0.5)), 0.0])
+    sure = torch.full((2, made.K), 0.9)
+    sure[:, 1] = 0.25
+    apart = torch.zeros(2, made.K)
+    apart[1, :2] = torch.tensor([1.0, 5.0])
+    found = method.likeness(sure, apart)
+    assert found[0, :2].tolist() == pytest.approx([1.0, 0.5])
+    assert found[1, :2].tolist() == pytest.approx([float(np.exp(-0.5)), 0.0], abs=1e-5)
+
+
+def test_a_guess_is_right_near_its_label_and_never_without_one():
+    method = TwoLooks(made.start())
+    labelled = made.views()
+    cells = method.codec.cells.to_cells(labelled.keypoints)
+    assert method.correct(cells, labelled).all()
+    assert not method.correct(cells + 2.0, labelled).any()
+    assert not method.correct(cells, made.views(labelled=False)).any()
 
 
 def test_whole_intervals_are_due():

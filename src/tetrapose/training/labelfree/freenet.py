@@ -74,8 +74,9 @@ class FreeNet:
     ``schedule`` is (down, begin, complete), see ``Schedule``. ``parts`` False keeps every point
     from a confidence of 0.2 on; ``feedback`` False trains the base network by labels alone.
     ``base_rate`` is the base network's learning rate over the adaptation network's (1e-5 and 1e-3
-    there). ``fresh`` starts the adaptation network without what the base network has learnt, as
-    FreeNet does: for long runs.
+    there). Feedback comes every ``lazy`` steps, with as many times its weight: the same pull in the
+    mean, for less (lazy regularisation, Karras et al., CVPR 2020); 1 is FreeNet's. ``fresh`` starts
+    the adaptation network without what the base network has learnt, as FreeNet does: for long runs.
     """
 
     needs_pool = True
@@ -90,6 +91,7 @@ class FreeNet:
         parts: bool = True,
         feedback: bool = True,
         base_rate: float = 0.01,
+        lazy: int = 2,
         fresh: bool = False,
         released: bool = False,
     ) -> None:
@@ -98,6 +100,7 @@ class FreeNet:
         self.codec = demand_maps(start.codec)
         self.schedule = Schedule(*schedule)
         self.parts, self.feedback, self.released = parts, feedback, released
+        self.lazy = max(int(lazy), 1)
         self.rates: Mapping[str, float] = {"base": base_rate}
         every = thresholds.groups_of(start.skeleton, released=released)
         self.groups = thresholds.without(every, start.taught)
@@ -109,7 +112,8 @@ class FreeNet:
         assert pool is not None
         down, begin, complete = self.schedule.steps(at.total)
         base, adaptation = self.networks["base"], self.networks["adaptation"]
-        gain = back.ramp(at.step, begin, complete) if self.feedback else 0.0
+        due = self.feedback and at.step % self.lazy == 0
+        gain = self.lazy * back.ramp(at.step, begin, complete) if due else 0.0
         with torch.no_grad():
             if self.released:
                 look(adaptation, torch.cat([labelled.weak, pool.weak]))

@@ -1,27 +1,29 @@
-"""Pseudo-labels weighed by how well two looks agree, point by point: this package's own method.
+"""Pseudo-labels weighed by how often their like is right, which labels tell: this package's own.
 
-What it changes about FreeNet, at no more forwards a step:
+What it changes about FreeNet, at fewer forwards a step:
 
 - The teacher is an average of the network's weights, with no gradient of its own.
 - It looks twice, at the weak view and at its mirror image. Maps are averaged, and the place is read
   between cells (DARK), where FreeNet's labels stand on whole cells, up to half a stride off.
-- No share or threshold is set by hand for a body part: a point weighs
-  exp(-(d / reach)^2 / 2) * min(1, c / c_k)^2, with d the cells between the two looks' places, c
-  the confidence and c_k a running mean of the point's own confidence where it is labelled. Points
-  whose maps are low even where they are right are not starved; sure but contradictory ones count
-  little.
+- No share or threshold is set by hand for a body part. A guess has a likeness
+  s = exp(-(d / reach)^2 / 2) * min(1, c / c_k), with d the cells between the two looks' places, c
+  the confidence and c_k the running confidence of that point where it is labelled. How often
+  guesses of such an s are right is counted on the labelled pictures, for each body part in ten
+  bins of s; with P the share that is, a guess weighs max(0, 2 P - 1): what is as often wrong as
+  right teaches nothing. So pseudo-labels come in by themselves as the network gets better.
 - The labelled pictures' unlabelled points are taught as well, from their own two looks: in a mix of
   sets these are what no label reaches, and their pictures are in the batch anyway.
 
 Source of the parts: mean teacher (Tarvainen and Valpola 2017); DARK (Zhang et al. 2020); per-class
 thresholds that follow a running confidence (FreeMatch, Wang et al. 2023), here per point and taken
-where truth is known; the weighing is our own.
+where truth is known; counting what is right, and the weight by it, are our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,19 +44,35 @@ from tetrapose.training.labelfree.step import (
 )
 from tetrapose.training.labelfree.teacher import decay_at, follow, follower
 
-MEMORY = 0.99  # of the running confidences
+MEMORY = 0.99  # of the running confidences and counts
+BINS = 10
+RIGHT = 1.5  # sigmas within which a guess is right
+DOUBT = 4.0  # guesses that count as wrong in every bin before any is seen
 
 
-class Running(nn.Module):
-    """The mean confidence of each point where it is labelled, and how often it was seen."""
+class Record(nn.Module):
+    """What labels have told of guesses: each point's confidence, each part's share that is right.
+
+    ``mean`` (K,) running confidences where points are labelled, ``seen`` (K,) how often; ``right``
+    and ``made`` (G, BINS) fading counts of guesses, by group and likeness.
+    """
 
     mean: Tensor
     seen: Tensor
+    right: Tensor
+    made: Tensor
+    group: Tensor
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, groups: Mapping[str, np.ndarray], count: int) -> None:
         super().__init__()
+        group = torch.zeros(count, dtype=torch.long)
+        for number, rows in enumerate(groups.values()):
+            group[torch.as_tensor(rows)] = number
         self.register_buffer("mean", torch.full((count,), 0.5))
         self.register_buffer("seen", torch.zeros(count))
+        self.register_buffer("right", torch.zeros(max(len(groups), 1), BINS))
+        self.register_buffer("made", torch.zeros(max(len(groups), 1), BINS))
+        self.register_buffer("group", group)
 
     @torch.no_grad()
     def add(self, confidences: Tensor, shown: Tensor) -> None:
@@ -66,14 +84,37 @@ class Running(nn.Module):
         self.mean.copy_(torch.where(count > 0, self.mean.lerp(value, pace), self.mean))
         self.seen.add_(count)
 
+    @torch.no_grad()
+    def judge(self, likeness: Tensor, correct: Tensor, shown: Tensor) -> None:
+        """Count guesses of ``likeness`` (M, K) that are ``correct`` (M, K), where ``shown``."""
+        here = shown > 0
+        place = (self.group * BINS + binned(likeness))[here]
+        size = self.made.numel()
+        made = torch.bincount(place, minlength=size).view_as(self.made)
+        right = torch.bincount(place[correct[here]], minlength=size).view_as(self.made)
+        self.made.mul_(MEMORY).add_(made)
+        self.right.mul_(MEMORY).add_(right)
+
+    def trust(self, likeness: Tensor) -> Tensor:
+        """(B, K) max(0, 2 P - 1) of guesses of that likeness."""
+        share = self.right / (self.made + DOUBT)
+        found = share.flatten()[self.group * BINS + binned(likeness)]
+        return (2 * found - 1).clamp_min(0) * (likeness > 0)
+
+
+def binned(likeness: Tensor) -> Tensor:
+    """0 to BINS - 1 for 0 to 1."""
+    return (likeness * BINS).long().clamp(0, BINS - 1)
+
 
 class TwoLooks:
     """One trained network, its average as a teacher of two looks; the average answers.
 
-    ``reach`` in cells is the disagreement that still counts exp(-1/2); ``least`` the weight under
-    which a pseudo-label is dropped; ``weight`` what pseudo-labels count beside labels; ``partial``
-    teaches the labelled pictures' unlabelled points; ``mirror`` and ``adaptive`` switch the second
-    look and the running confidences off.
+    ``reach`` in cells is the disagreement at which likeness has fallen to exp(-1/2); ``weight``
+    what pseudo-labels count beside labels; the average reaches back over a share ``memory`` of the
+    run, 1,000 steps at most. ``partial`` teaches the labelled pictures' unlabelled points;
+    ``mirror`` and ``counted`` switch the second look and the counting off: likeness squared is then
+    the weight.
     """
 
     needs_pool = True
@@ -86,21 +127,20 @@ class TwoLooks:
         start: Start,
         *,
         reach: float = 1.0,
-        least: float = 0.05,
         weight: float = 1.0,
-        decay: float = 0.999,
+        memory: float = 0.05,
         partial: bool = True,
         mirror: bool = True,
-        adaptive: bool = True,
+        counted: bool = True,
     ) -> None:
         self.networks = nn.ModuleDict(
             {"network": start.network, "teacher": follower(start.network)}
         )
         self.codec = demand_maps(start.codec)
-        self.state = Running(len(start.skeleton))
-        self.reach, self.least, self.weight, self.decay = reach, least, weight, decay
-        self.partial, self.mirror, self.adaptive = partial, mirror, adaptive
         self.groups = thresholds.without(thresholds.groups_of(start.skeleton), start.taught)
+        self.state = Record(self.groups, len(start.skeleton))
+        self.reach, self.weight, self.memory = reach, weight, memory
+        self.partial, self.mirror, self.counted = partial, mirror, counted
         self.taught = torch.tensor(start.taught)
         self.flip = torch.as_tensor(start.skeleton.flip_indices)
         self.weights = point_weights(start.skeleton)
@@ -116,8 +156,16 @@ class TwoLooks:
         first = usable(confidences[:count], labelled, self.taught)
         second = usable(confidences[count:], pool, self.taught)
         confidences = torch.cat([first, second])
-        self.state.add(pooled(first), pooled(shown))
-        trust = self.trusted(confidences, apart)
+        everyone = pooled(shown)
+        self.state.add(pooled(first), everyone)
+        likeness = self.likeness(confidences, apart)
+        if self.counted:
+            correct = self.correct(cells[:count], labelled)
+            judged = pooled(correct.float()) > 0
+            self.state.judge(pooled(likeness[:count]), judged, everyone)
+            trust = self.state.trust(likeness)
+        else:
+            trust = likeness**2
         tell(at, second, trust[count:], self.groups)
         at.note("agreement/cells", apart[count:].mean())
         own = self.weights.to(shown.device)
@@ -133,7 +181,8 @@ class TwoLooks:
             guessed = mean_square(output[:count], drawn[:count], open_points * own)
             losses["partial"] = self.weight * guessed
         yield "network", losses
-        follow(teacher, network, decay_at(at.step, self.decay))
+        window = min(max(self.memory * at.total, 10.0), 1000.0)
+        follow(teacher, network, decay_at(at.step, 1 - 1 / window))
 
     def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cells (B, K, 2) and values (B, K) of the teacher's mean map; cells between its looks."""
@@ -148,12 +197,16 @@ class TwoLooks:
         other, _ = find_peaks(turned, "argmax")
         return cells, values, (one - other).norm(dim=-1)
 
-    def trusted(self, confidences: Tensor, apart: Tensor) -> Tensor:
-        """(B, K) weights in 0..1: agreement of the looks times confidence by the point's own."""
+    def likeness(self, confidences: Tensor, apart: Tensor) -> Tensor:
+        """(B, K) in 0..1: agreement of the looks times confidence by the point's usual one."""
         agreed = torch.exp(-0.5 * (apart / self.reach) ** 2)
-        usual = self.state.mean.clamp_min(thresholds.LEAST) if self.adaptive else 1.0
-        weight = agreed * (confidences / usual).clamp(0, 1) ** 2
-        return torch.where(weight >= self.least, weight, 0.0)
+        usual = self.state.mean.clamp_min(thresholds.LEAST)
+        return agreed * (confidences / usual).clamp(0, 1)
+
+    def correct(self, cells: Tensor, labelled: Views) -> Tensor:
+        """(B, K) True where a guess lies within ``RIGHT`` sigmas of its label."""
+        truth = self.codec.cells.to_cells(labelled.keypoints)
+        return (cells - truth).norm(dim=-1) <= RIGHT * self.codec.sigma  # NaN is not
 
     def _drawn(self, cells: Tensor) -> Tensor:
         points = self.codec.cells.to_pixels(cells)
