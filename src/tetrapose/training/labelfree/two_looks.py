@@ -46,7 +46,7 @@ from tetrapose.training.labelfree.teacher import decay_at, follow, follower
 
 MEMORY = 0.99  # of the running confidences and counts
 BINS = 10
-RIGHT = 1.5  # sigmas within which a guess is right
+RIGHT = 1.0  # sigmas within which a guess is right
 DOUBT = 4.0  # guesses that count as wrong in every bin before any is seen
 
 
