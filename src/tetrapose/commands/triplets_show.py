@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 LEARNED = 600  # menagerie animals from which limb bounds are learned where no labels are given
 
 
-def add_verbs(verbs: Any) -> None:
-    """inspect and card with their options."""
+def add_inspect(verbs: Any) -> None:
+    """The options of inspect."""
     verb = verbs.add_parser("inspect", help="one page with triplets, what was dropped and filters")
     add = verb.add_argument
     add("library", metavar="LIBRARY")
@@ -22,6 +22,11 @@ def add_verbs(verbs: Any) -> None:
     add("--kept", type=int, default=120, metavar="N", help="triplets on it (120)")
     add("--dropped", type=int, default=120, metavar="N", help="dropped pictures on it (120)")
     add("--seed", type=int, default=0, metavar="S", help="which ones (0)")
+    add("--open", action="store_true", help="open it in a browser")
+
+
+def add_card(verbs: Any) -> None:
+    """The options of card."""
     verb = verbs.add_parser("card", help="a dataset card with counts, plots and samples")
     add = verb.add_argument
     add("library", metavar="LIBRARY", help="a library, or a folder exported from one")
@@ -35,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
     add("--private", action="store_true", help="make that repository private")
 
 
-def inspect(args: argparse.Namespace) -> int:
+def show(args: argparse.Namespace) -> int:
     """Write the page."""
     from tetrapose.triplets.inspect import contact_sheet
     from tetrapose.triplets.library import Library, write_file
@@ -45,6 +50,10 @@ def inspect(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else library.root / "inspect.html"
     write_file(out, lambda part: part.write_text(text, encoding="utf-8") and None)
     print(f"{out}: {len(text) / 1e6:.1f} MB")
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(out.resolve().as_uri())
     return 0
 
 
@@ -55,9 +64,7 @@ def card(args: argparse.Namespace) -> int:
 
     folder = Path(args.library)
     report = _judged(args) if args.quality else None
-    triplets = (
-        one for piece in exporting.pieces_of(folder) for one in exporting.triplets_in(piece)
-    )
+    triplets = (one for piece in exporting.pieces(folder) for one in exporting.triplets_in(piece))
     path = cards.write(folder, triplets, title=args.title, licence=args.licence, report=report)
     print(path)
     if args.push:
