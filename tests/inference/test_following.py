@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from films_made import SKELETON, boxes, film, model, place, served
 
+from tetrapose import skeletons
 from tetrapose.errors import UserError
+from tetrapose.inference import chunks, tracked
 from tetrapose.inference.boxes import read_boxes
 from tetrapose.inference.filmed import Settings, Span, track_film
 from tetrapose.inference.finder import Seen
@@ -354,6 +356,14 @@ def test_a_follower_gone_on_from_its_state_is_the_same(tmp_path, predictor):
         assert (mine.serial == theirs.serial).all()
 
 
+def test_what_bounds_a_run_is_told():
+    seconds = Seconds(whole=10.0)
+    seconds.spent.update(decode=9.0, network=5.0, detect=2.0)
+    assert seconds.bound() == "network"  # decoding goes on beside it
+    seconds.waited = 4.0
+    assert seconds.bound() == "decode"
+
+
 @pytest.fixture
 def out(made, tmp_path):
     path, settings = made
@@ -428,6 +438,42 @@ def only_first(out, path):
     table = parquet.read_table(out.table)
     parquet.write_table(table.filter(np.asarray(table.column("track")) == 1), path)
     return path
+
+
+def test_the_pages_plot_of_a_gait_runs_as_it_stands(tmp_path, movement, monkeypatch):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "videos.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line]) <= 15
+    skeleton = skeletons.load("quadruped")
+    k, count = len(skeleton), 50
+    phase = np.arange(count)[:, None] / 5 + np.arange(k)
+    points = np.stack([100 + phase, 200 + 9 * np.sin(phase)], axis=-1)
+    one = chunks.Rows(
+        np.arange(count), np.arange(count) / 25, np.ones(count, int), np.ones(count, bool),
+        np.ones(count), np.tile([90.0, 180, 160, 220], (count, 1)), points,
+        np.full((count, k), 0.9),
+    )  # fmt: skip
+    parts = chunks.Parts(tmp_path / "walk.parts", skeleton.names, {})
+    parts.write(one, {})
+    told = {"keypoints": list(skeleton.names), "rate": 25.0}
+    tracked.finish(
+        parts, tmp_path / "walk.parquet", skeleton, ids={1: 1}, every=1,
+        smoothing=Smoothing(), told=told,
+    )  # fmt: skip
+    out = Told(
+        tmp_path / "walk.parquet", Path("walk.mp4"), skeleton, (1,), range(count), 25.0, (320, 240)
+    )
+    (tmp_path / "seen").mkdir()
+    write(out, "dlc-csv", tmp_path / "seen" / "walk.dlc.csv")
+    (tmp_path / "seen" / "walk.json").write_text(json.dumps(told))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "videos.md", "exec"), names)  # noqa: S102
+    assert (tmp_path / "gait.png").stat().st_size > 5000
+    place = skeleton.names.index("left_back_paw")
+    lines = {line.get_label(): line for line in names["plt"].gca().lines}
+    np.testing.assert_allclose(lines["left_back_paw"].get_ydata(), -points[:, place, 1], atol=1e-3)
+    names["plt"].close("all")
 
 
 def test_sleap_io_opens_its_own(out, tmp_path):
