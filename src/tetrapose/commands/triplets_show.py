@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tetrapose.errors import UserError
+
 if TYPE_CHECKING:
     from tetrapose.triplets.quality import LimbRanges, Report
 
@@ -42,6 +44,8 @@ def add_card(verbs: Any) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """Write the page."""
+    if args.kept < 0 or args.dropped < 0:
+        raise UserError("--kept and --dropped are 0 or more")
     from tetrapose.triplets.inspect import contact_sheet
     from tetrapose.triplets.library import Library, write_file
 
@@ -59,6 +63,10 @@ def show(args: argparse.Namespace) -> int:
 
 def card(args: argparse.Namespace) -> int:
     """Write the card, judge a sample first where asked to, and send it up where asked to."""
+    if args.private and not args.push:
+        raise UserError("--private goes with --push")
+    if args.labels and not args.quality:
+        raise UserError("--labels goes with --quality: how many triplets to compare")
     from tetrapose.triplets import card as cards
     from tetrapose.triplets import exporting, pushing
 
@@ -99,7 +107,6 @@ def _ranges(skeleton_name: str) -> LimbRanges | None:
     import numpy as np
 
     from tetrapose import skeletons
-    from tetrapose.errors import UserError
     from tetrapose.synth import builds, stage
     from tetrapose.synth.points import mapping
     from tetrapose.triplets import quality

@@ -49,6 +49,9 @@ LOOK = """
 .card p { margin: 8px 0 0; overflow-wrap: anywhere; }
 .card.dropped p { margin: 0 0 4px; }
 .card small { color: #5f6b7a; font-size: 12.5px; overflow-wrap: anywhere; display: block; }
+.bar button { font: inherit; font-size: 14px; padding: 4px 12px; border: 1px solid #c6ced8;
+  border-radius: 7px; background: #f5f7fa; cursor: pointer; }
+.words th { text-align: left; }
 .why { color: #a32a44; font-weight: 600; }
 """
 
@@ -193,7 +196,7 @@ def _bar(sampled: Sampled) -> str:
         '<label>least score<input type="range" name="score" min="0" max="100" value="0"></label>',
         '<label>words<input type="search" name="text" placeholder="caption, file, address">'
         "</label>",
-        '<button type="button">all</button><output></output>',
+        '<button type="button">show all</button><output></output>',
     ]
     return f'<div class="bar">{"".join(parts)}</div>'
 
