@@ -148,6 +148,7 @@ def setup_of(config: Any) -> Any:
     from tetrapose.training.labelfree.run import Crops, Pace, Setup
     from tetrapose.training.labelfree.step import Start
     from tetrapose.training.start import start_from
+    from tetrapose.weights.backbone import is_backbone
 
     data = config.data
     partial = open_partial(
@@ -160,7 +161,7 @@ def setup_of(config: Any) -> Any:
     if config.start:
         for line in start_from(network, config.start, skeleton):
             print(line)
-        if str(config.start).startswith("imagenet:"):
+        if str(config.start).startswith("imagenet:") or is_backbone(config.start):
             fresh.load_state_dict(network.state_dict())
     codec = _make(config.codec, num_keypoints=len(skeleton))
     start = Start(network, fresh, codec, skeleton, tuple(partial.taught.tolist()))
