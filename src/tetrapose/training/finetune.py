@@ -80,7 +80,7 @@ class Recipe:
 def recipe_for(frames: int, **given: Any) -> Recipe:
     """The recipe for so many training frames; ``given`` fields take the place of its own.
 
-    More frames are worth more steps, up to 200 frames: beyond, ``tetrapose train`` is due.
+    More frames are worth more steps, up to 1,000: for many more ``tetrapose train`` is due.
     """
     steps = int(np.clip(50 * round((300 + 2.5 * frames) / 50), 300, 1000))
     own: dict[str, Any] = {"steps": steps}
