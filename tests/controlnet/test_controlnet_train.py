@@ -183,3 +183,20 @@ def test_a_folder_of_another_run_and_wrong_settings_are_refused(settings, tiny_l
         train([tiny_library], tmp_path / "other", one)
     with pytest.raises(UserError, match="adamw8bit needs bitsandbytes"):
         train([tiny_library], tmp_path / "eight", dataclasses.replace(one, optimizer="adamw8bit"))
+
+
+def test_half_precision_learns_and_is_kept_whole(settings, tiny_library, tmp_path):
+    from accelerate.state import AcceleratorState
+    from diffusers import ControlNetModel
+
+    half = dataclasses.replace(settings, steps=2, every=2, precision="bfloat16", shown=1)
+    AcceleratorState._reset_state(True)  # it holds one precision a process
+    try:
+        train([tiny_library], tmp_path / "run", half)
+    finally:
+        AcceleratorState._reset_state(True)
+    kept = ControlNetModel.from_pretrained(str(tmp_path / "run" / "controlnet"))
+    assert {p.dtype for p in kept.parameters()} == {torch.float32}
+    there = read_checkpoint(tmp_path / "run")["average"]
+    assert all(torch.equal(dict(kept.named_parameters())[k], v) for k, v in there.items())
+    assert (tmp_path / "run" / "validation.html").exists()

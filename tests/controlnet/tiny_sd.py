@@ -88,3 +88,9 @@ def photo(path: Path, seed: int = 0) -> Path:
     pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    """A picture's pixels, its file closed."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -87,6 +87,7 @@ def paint_all(
     there = {row["file"]: row for row in read_list(folder)} if (folder / LIST).exists() else {}
     if others and not there:
         raise UserError(f"{folder}: holds other files ({', '.join(others[:3])}); name a new folder")
+    _mend(folder / LIST)
     painted = 0
     waiting: list[tuple[str, Order, dict[str, Any]]] = []
     for number, order in enumerate(orders):
@@ -104,6 +105,14 @@ def paint_all(
     if waiting:
         painted += _paint(painter, waiting, folder, tell)
     return painted
+
+
+def _mend(path: Path) -> None:
+    """End a line that was cut off, so that the next one does not go on in it."""
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            write_file(path, lambda part: part.write_bytes(data + b"\n"))
 
 
 def _row(name: str, order: Order, painter: Painter) -> dict[str, Any]:

@@ -166,8 +166,9 @@ def put(control: nn.Module, values: dict[str, Tensor]) -> None:
 
 def save(control: Any, folder: Path) -> None:
     """Write a ControlNet as diffusers reads it, low-rank additions added in; whole or not."""
-    plain = copy.deepcopy(control).to("cpu")
-    if getattr(plain, "peft_config", None):
+    plain = control
+    if getattr(control, "peft_config", None):
+        plain = copy.deepcopy(control).to("cpu")
         plain.fuse_lora()
         plain.unload_lora()
     part = folder.with_name(f".{folder.name}.part")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tetrapose.controlnet import folder as files
 from tetrapose.controlnet.base import Base, find_base, find_controlnet
 from tetrapose.controlnet.loader import batch_of
@@ -123,7 +125,7 @@ def _shards(libraries: Sequence[str | Path], stock: Stock) -> tuple[object, str]
     for row, shard in enumerate(stock.shard.tolist()):
         if shard != first:
             first = shard
-            batch = batch_of(stock, [row])
+            batch = batch_of(stock, np.array([row]))
             if not len(batch):
                 raise UserError(f"{batch.unreadable[0]}; copy or build the shard again")
     return True, f"{said}; the first triplet of each decodes"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,10 @@ from tetrapose.controlnet import folder as files
 from tetrapose.controlnet import losses, networks
 from tetrapose.controlnet.base import find_base
 from tetrapose.controlnet.caching import Cache
+from tetrapose.controlnet.denoising import averaged, blank, held_out_loss, objective
 from tetrapose.controlnet.folder import Log
 from tetrapose.controlnet.guard import Guard
-from tetrapose.controlnet.loader import Batch, batch_of, load
+from tetrapose.controlnet.loader import Batch, load
 from tetrapose.controlnet.networks import Networks
 from tetrapose.controlnet.settings import Settings, rate
 from tetrapose.controlnet.stock import Stock, open_stock
@@ -31,7 +33,6 @@ from tetrapose.errors import UserError
 from tetrapose.triplets.library import write_json
 
 MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-LEVELS = 4  # noise levels at which held-out triplets are scored
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -81,9 +82,9 @@ def train(
         return _run(session, tell or (lambda line: None))
     except torch.OutOfMemoryError:
         raise UserError(
-            f"out of memory at --batch {settings.batch}; halve it and double --accumulate, or give"
-            " --checkpointing, --precision bfloat16 or --optimizer adamw8bit, and go on with the"
-            " same --out where only --accumulate, --batch and the rest stay as they were"
+            f"out of memory at --batch {settings.batch}; begin a new --out with half of it and"
+            " twice the --accumulate, or with --checkpointing, --precision bfloat16 or --optimizer"
+            " adamw8bit (--preflight estimates what each takes)"
         ) from None
     finally:
         if session.board is not None:
@@ -101,9 +102,9 @@ def _begin(libraries: Sequence[str | Path], out: Path, settings: Settings) -> Se
     if accelerator.is_main_process:
         files.claim(out, files.identity(settings, stock, accelerator.num_processes))
     accelerator.wait_for_everyone()
-    out_rows = set(held_out(stock, settings.shown).tolist())
-    shown = stock.select([row for row in range(len(stock)) if row in out_rows])
-    stock = stock.select([row for row in range(len(stock)) if row not in out_rows])
+    apart = held_out(stock, settings.shown)
+    shown = stock.select(apart)
+    stock = stock.select(np.setdiff1d(np.arange(len(stock)), apart))
     net = networks.open_networks(settings, base, accelerator.device)
     control, optimizer = accelerator.prepare(net.control, _optimizer(settings, net))
     average = {}
@@ -232,49 +233,8 @@ def _loss(session: Session, batch: Batch) -> Tensor:
         noise_seed(session.settings.seed, batch.after, accelerator.process_index)
     )
     if not len(batch):  # nothing of it could be read: a blank one, so that processes keep step
-        return objective(session, _blank(), draw) * 0.0
+        return objective(session, blank(), draw) * 0.0
     return objective(session, batch, draw)
-
-
-def objective(
-    session: Session, batch: Batch, draw: torch.Generator, timesteps: Tensor | None = None
-) -> Tensor:
-    """The loss of a batch at drawn noise, and at drawn timesteps unless (B,) are given."""
-    net, settings = session.net, session.settings
-    keep = torch.is_grad_enabled() and bool(batch.rows[0] >= 0)  # rows of the stock, no others
-    moments = session.cache.moments(net, batch, keep=keep)
-    shape = (len(moments), moments.shape[1] // 2, *moments.shape[2:])
-    spread, noise = torch.randn(2, *shape, generator=draw).to(net.device)
-    if timesteps is None:
-        timesteps = torch.randint(0, len(net.alphas), (len(moments),), generator=draw)
-    timesteps = timesteps.to(net.device)
-    latents = net.latents(moments, spread)
-    alpha = net.alphas.to(net.device)[timesteps].float()
-    mixed = alpha[:, None, None, None]
-    noisy = mixed.sqrt() * latents + (1 - mixed).sqrt() * noise
-    text = session.cache.embedded(net, batch, keep=keep)
-    pose = batch.poses.to(net.device).float() / 255
-    # a lone process that only looks must not wait for the others, as the wrapped one would
-    control = session.control if torch.is_grad_enabled() else net.control
-    with session.accelerator.autocast():
-        down, middle = control(
-            noisy, timesteps, encoder_hidden_states=text, controlnet_cond=pose, return_dict=False
-        )
-        predicted = net.unet(
-            noisy.to(net.dtype), timesteps, encoder_hidden_states=text,
-            down_block_additional_residuals=[one.to(net.dtype) for one in down],
-            mid_block_additional_residual=middle.to(net.dtype), return_dict=False,
-        )[0]  # fmt: skip
-    ratio = losses.signal_to_noise(net.alphas, timesteps)
-    weights = losses.min_snr_weights(ratio, settings.min_snr, net.prediction)
-    target = losses.target_of(latents, noise, alpha, net.prediction)
-    return losses.weighted(predicted, target, weights)
-
-
-def _blank() -> Batch:
-    side = 64
-    empty = torch.zeros((1, 3, side, side), dtype=torch.uint8)
-    return Batch(empty, empty, ("",), (-1,), ("",), Position(), ())
 
 
 def _finite(session: Session) -> bool:
@@ -359,41 +319,8 @@ def _look(session: Session, line: dict[str, Any]) -> None:
     line["held_out"] = held_out_loss(session)
     session.log.add(step=session.state.step, held_out=line["held_out"])
     session.board.add_scalar("held_out/loss", line["held_out"], session.state.step)
-    with _averaged(session):
+    with averaged(session):
         paint_held_out(session)
-
-
-def held_out_loss(session: Session) -> float:
-    """Mean loss of the held-out triplets at fixed noise and fixed noise levels."""
-    total = 0.0
-    with _averaged(session), torch.no_grad():
-        for row in range(len(session.shown)):
-            for level in range(LEVELS):
-                draw = torch.Generator().manual_seed(row * LEVELS + level)
-                at = (2 * level + 1) * len(session.net.alphas) // (2 * LEVELS)
-                batch = batch_of(session.shown, [row])
-                total += float(objective(session, batch, draw, torch.tensor([at])))
-    return total / (len(session.shown) * LEVELS)
-
-
-class _averaged:
-    """The averaged weights in place of the latest ones, for a while; nothing without averages."""
-
-    def __init__(self, session: Session) -> None:
-        self.control, self.average = session.net.control, session.state.average
-        self.kept: dict[str, Tensor] = {}
-
-    def __enter__(self) -> None:
-        if self.average and not self.kept:
-            now = networks.learned(self.control)
-            self.kept = {name: p.detach().clone() for name, p in now.items()}
-            networks.put(self.control, self.average)
-        self.control.eval()
-
-    def __exit__(self, *_: Any) -> None:
-        if self.kept:
-            networks.put(self.control, self.kept)
-        self.control.train()
 
 
 def _finish(session: Session) -> dict[str, Any]:
@@ -411,7 +338,9 @@ def _finish(session: Session) -> dict[str, Any]:
         },
     )  # fmt: skip
     target = session.folder / "controlnet"
-    with _averaged(session):
-        networks.save(session.net.control, target)
+    # accelerate's half precision wraps the forward pass, which could not be copied
+    plain = session.accelerator.unwrap_model(session.control, keep_fp32_wrapper=False)
+    with averaged(session):
+        networks.save(plain, target)
     write_json(target / files.CARD, card)
     return card
