@@ -31,8 +31,11 @@ from tetrapose.triplets import build as building
 from tetrapose.triplets.build import build
 from tetrapose.triplets.duplicates import Judge, Looks
 from tetrapose.triplets.rows import Item
+from tetrapose.triplets.running import Did
 from tetrapose.triplets.settings import Settings
 from tetrapose.triplets.sources import Listing, Source, set_items
+
+PART = 25
 
 
 def main() -> None:
@@ -62,8 +65,16 @@ def table(spec: str, count: int, *, networks: bool) -> None:
         specs = [pile(spec, count, Path(folder)) if networks else spec]
         before, began = processor(), time.perf_counter()
         clock = None
+        ends = [processor()]
+        sizes: list[int] = []
+
+        def tell(part: int, did: Did) -> None:
+            ends.append(processor())
+            sizes.append(did.items)
+
+        settings = Settings(networks=networks, part=PART)
         with limited(count):
-            built = build(specs, Path(folder) / "lib", Settings(networks=networks))
+            built = build(specs, Path(folder) / "lib", settings, tell=tell)
         clock = built.clock
         spent, wall = processor() - before, time.perf_counter() - began
     counts = built.about["counts"]
@@ -75,6 +86,11 @@ def table(spec: str, count: int, *, networks: bool) -> None:
         f" ({rate:.0f} a second and core), wall {wall:.1f} s;"
         f" networks {nets / sum(clock.seconds.values()):.1%}"
     )
+    # the first part opens what is opened once
+    parts = [1000 * t / n for t, n in zip(np.diff(ends)[1:], sizes[1:], strict=True) if n == PART]
+    if parts:
+        low, mid = min(parts), float(np.median(parts))
+        print(f"parts of {PART}: median {mid:.1f} ms each, least disturbed {low:.1f} ms")
 
 
 def workers(spec: str, count: int) -> None:

@@ -134,7 +134,7 @@ def test_a_library_is_looked_at_and_gets_its_card(tmp_path, capsys):
     assert run("inspect", tmp_path / "lib", "--out", tmp_path / "page.html", "--kept", 2) == 0
     page = (tmp_path / "page.html").read_text()
     assert "2 of 4 triplets" in page
-    words = ("card", tmp_path / "lib", "--title", "Blobs", "--quality", 4, "--labels", spec)
+    words = ("card", tmp_path / "lib", "--title", "Blobs")
     assert run(*words) == 0
     card = (tmp_path / "lib" / "README.md").read_text()
     assert "Blobs" in card
@@ -145,11 +145,8 @@ def test_a_library_is_looked_at_and_gets_its_card(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, told",
     [
-        (("card", "LIB", "--private"), "--private goes with --push"),
-        (("card", "LIB", "--labels", "coco:x"), "--labels goes with --quality"),
         (("card", "LIB", "--push", "no repository"), "is no repository"),
         (("inspect", "nothing"), "nothing: no library of triplets"),
-        (("inspect", "LIB", "--kept", "-1"), "0 or more"),
         (("build", "LIB", "--out", "x", "--gpus", "1"), "--gpus goes with --ray"),
         (("export", "nothing", "--to", "hf", "--out", "x"), "nothing: no library of triplets"),
     ],

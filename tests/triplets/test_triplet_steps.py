@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tetrapose import geometry, images, skeletons
 from tetrapose.audit import hashes
 from tetrapose.structures import Instances
-from tetrapose.triplets import duplicates, frames, steps
+from tetrapose.triplets import duplicates, frames, pictures, steps
 from tetrapose.triplets.animals import Animals
 from tetrapose.triplets.pictures import Scanned, scan
 from tetrapose.triplets.rows import Item
@@ -199,6 +199,12 @@ def test_a_judge_grows_past_its_first_room():
 def test_bits_are_counted():
     numbers = np.array([0, 1, 3, 2**64 - 1, 2**63], dtype=np.uint64)
     assert duplicates.bits(numbers).tolist() == [0, 1, 2, 64, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hash_is_the_audits(seed):
+    pixels = piles.picture(seed, (317, 211))
+    assert pictures.looked(pixels)[:2] == hashes.picture_hash(pixels)
 
 
 @pytest.mark.parametrize("quality", [40, 70])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ TEXTS = (
     "key", "source", "where", "url", "licence", "sha256", "phash", "outcome", "step", "reason",
     "triplet",
 )  # fmt: skip
+DECISION = tuple(field.name for field in fields(Decision))
 
 
 def need_arrow() -> None:
@@ -34,7 +35,7 @@ def schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    decision = pa.struct([(name, text) for name in Decision.__dataclass_fields__])
+    decision = pa.struct([(name, text) for name in DECISION])
     return pa.schema(
         [
             ("part", pa.int64()), ("place", pa.int64()), *((name, text) for name in TEXTS),
@@ -53,7 +54,7 @@ def write(path: Path, rows: Sequence[LedgerRow], notes: Mapping[str, str]) -> No
         entry |= {"part": row.part, "place": row.place}
         entry |= {"width": row.size[0], "height": row.size[1]}
         entry["decisions"] = [
-            {name: clean(text) for name, text in asdict(decision).items()}
+            {name: clean(getattr(decision, name)) for name in DECISION}
             for decision in row.decisions
         ]
         plain.append(entry)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tetrapose.audit import hashes
@@ -19,7 +18,7 @@ from tetrapose.images import read_image
 from tetrapose.triplets import ledger, scanning, shards
 from tetrapose.triplets.library import Library, claim, finish, locked
 from tetrapose.triplets.making import seal
-from tetrapose.triplets.pictures import Scanned
+from tetrapose.triplets.pictures import Scanned, looked
 from tetrapose.triplets.rows import DROPPED, KEPT, Decision, LedgerRow, Triplet
 from tetrapose.triplets.running import Did, Tell, run
 from tetrapose.triplets.timing import Clock
@@ -172,9 +171,7 @@ def _look(row: LedgerRow, triplet: Triplet) -> tuple[Scanned, np.ndarray]:
         raise UserError(f"triplet {triplet.key} stands where the ledger tells of {row.triplet};"
                         " the shards are not in the order of their ledger")  # fmt: skip
     pixels, _ = read_image(triplet.key, least=LEAST, data=triplet.original_image)
-    plain, mirrored = hashes.picture_hash(pixels)
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (hashes.SIDE, hashes.SIDE), interpolation=cv2.INTER_AREA)
+    plain, mirrored, small = looked(pixels)
     return Scanned("", row.sha256, row.size, plain, mirrored), small
 
 

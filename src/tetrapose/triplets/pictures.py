@@ -58,11 +58,15 @@ def scan(name: str, data: bytes, settings: Settings) -> Scanned:
         pixels, size = images.read_image(name, least=LEAST, data=data)
     except images.ImageError as error:
         return Scanned(reason_of(name, error), digest, size)
-    plain, mirrored = hashes.picture_hash(pixels)
+    return Scanned("", digest, size, *looked(pixels))
+
+
+def looked(pixels: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Hash, mirrored hash and small grey picture (32, 32) of a picture's pixels (H, W, 3)."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    side = (hashes.SIDE, hashes.SIDE)
-    small = cv2.resize(grey, side, interpolation=cv2.INTER_AREA)
-    return Scanned("", digest, size, plain, mirrored, small)
+    small = cv2.resize(grey, (hashes.SIDE, hashes.SIDE), interpolation=cv2.INTER_AREA)
+    # hashing makes this very picture of what it is given: it is made once
+    return *hashes.picture_hash(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)), small
 
 
 def _announced(data: bytes) -> tuple[int, int]:

@@ -101,7 +101,9 @@ def _made(job: Job, crew: _Crew, clock: Clock) -> Iterator[tuple[int, Did]]:
             repeated = judge(part)
         if part in todo:
             makes[crew.submit(job.make, part, repeated)] = part
-        while len(makes) > crew.size or (part == last and makes):
+        while makes and (
+            part == last or len(makes) > crew.size or any(one.done() for one in makes)
+        ):
             done, _ = wait(makes, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=makes.__getitem__):
                 yield makes.pop(future), crew.result(future)
