@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--model", default="default", metavar="NAME|FILE", help="shipped model or .safetensors")
     add("--finder", default="finder", metavar="NAME|FILE", help="what finds animals")
+    add("--base", metavar="DIR|NAME", help="with --controlnet: the pipeline it was trained on")
+    add("--controlnet", metavar="DIR", help="paint posed animals with it (tetrapose controlnet)")
     add("--megabytes", type=float, default=25, metavar="N", help="largest file taken (25)")
     add("--megapixels", type=float, default=50, metavar="N", help="largest picture taken (50)")
     add("--seconds", type=float, default=30, metavar="S", help="longest upload, and look (30)")
@@ -63,11 +65,19 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"--folder {args.folder}: cannot be made ({error.strerror})") from None
     triplets = open_all(args.triplets)
+    if (args.base is None) != (args.controlnet is None):
+        raise UserError("--base and --controlnet go together")
+    generator = None
+    if args.controlnet is not None:
+        from tetrapose.controlnet.painter import load_painter
+
+        generator = load_painter(args.base, args.controlnet)
     studio = Studio(
         folder=folder,
         sight=Sight(shipped_models(args.model, args.finder)),
         limits=Limits(args.megabytes, args.megapixels, args.seconds),
         triplets=triplets,
+        generator=generator,
     )
 
     def started(address: str) -> None:
