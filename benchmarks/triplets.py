@@ -35,7 +35,7 @@ from tetrapose.triplets.running import Did
 from tetrapose.triplets.settings import Settings
 from tetrapose.triplets.sources import Listing, Source, set_items
 
-PART = 25
+PART = 100
 
 
 def main() -> None:
