@@ -65,7 +65,7 @@ class Judge(Callback):
         points, scores = placed(pl_module.outputs, self.data)
         found = flat(figures(self.data.pose_set, self.shown, points, scores))
         for name, value in found.items():
-            pl_module.log(f"val/{name}", value)
+            pl_module.log(f"val/{name}", value, sync_dist=True)  # all processes have the same
 
 
 class History(Callback):

@@ -71,6 +71,8 @@ class Moment:
         """Tell ``line`` on stderr, once a program for each key."""
         if key not in SAID:
             SAID.add(key)
+            if processes()[0]:
+                return
             print(f"label-free: step {self.step}: {line}", file=sys.stderr)
 
 
