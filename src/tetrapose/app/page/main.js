@@ -67,6 +67,8 @@ async function openJson(file) {
 }
 
 function begin(picture, skeleton, animals) {
+  notice("");
+  $("mapped").textContent = "";
   $("welcome").hidden = true;
   editor.load(picture, skeleton, animals, picture.blank ? "" : api.shown(picture.id));
   $("skeleton").value = skeleton.name;
@@ -86,7 +88,7 @@ async function find(bbox = null, began = performance.now()) {
   else editor.edit(() => { editor.animals = animals; editor.skeleton = skeletons[answer.pose.skeleton]; editor.active = 0; editor.chosen = -1; });
   const count = animals.length;
   window.studio.seconds = (performance.now() - began) / 1000;
-  notice(`${count} ${count === 1 ? "animal" : "animals"} found in ${window.studio.seconds.toFixed(1)} s. Drag what is not right.`);
+  notice(`${count} ${count === 1 ? "animal" : "animals"} found. Drag what is not right.`);
 }
 
 async function startBlank(width = 768, height = 768) {
@@ -279,6 +281,7 @@ async function watchModels() {
   for (;;) {
     const { models } = state;
     $("models").textContent = models === "loading" ? "Models are being loaded" : models === "ready" ? "Ready" : models;
+    $("models").classList.toggle("ready", models === "ready");
     if (models !== "loading") return;
     await new Promise((done) => setTimeout(done, 700));
     try { state = { ...state, models: (await api.state()).models }; } catch (error) { $("models").textContent = error.message; return; }
