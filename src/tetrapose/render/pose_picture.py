@@ -23,6 +23,8 @@ REACH = 32_000  # px from the corner; points further out are not drawn
 FULL = 256  # coverage of a pixel that lies inside
 FAINT = 115  # of 256: how strongly hidden points show where they are to be faint
 HIDDEN = ("drawn", "faint", "left_out")
+Place = tuple[int, int]  # x, y in sixteenths of a pixel
+Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 STRIP = 48  # rows that are painted at a time: a slanting limb's box is mostly empty
 
 
@@ -56,8 +58,7 @@ def pose_picture(
         canvas = ground.copy()
     plan = figure(look, skeleton)
     half, radius = look.widths(size)
-    steps = np.arange(max(size), dtype=np.float64) * UNIT
-    pen = _Pen(canvas, round(half * UNIT), round(radius * UNIT), look.limb_shape, steps)
+    pen = _Pen(canvas, round(half * UNIT), round(radius * UNIT), look.limb_shape)
     strengths = _strengths(instances, threshold, hidden)
     places = np.where(strengths[..., None] > 0, np.nan_to_num(instances.keypoints), 0.0)
     places = np.floor(places * UNIT + 0.5).astype(np.int64)
@@ -110,7 +111,6 @@ class _Pen:
     half: int
     radius: int
     shape: str
-    steps: np.ndarray  # of the pixels' centres along either side, exact in float64
 
 
 def _paint(pen: _Pen, places: np.ndarray, strengths: np.ndarray, plan: Figure) -> None:
@@ -145,27 +145,43 @@ def _stamp(radius: int, x: int, y: int) -> tuple[np.ndarray, int]:
 
 
 def _limb(pen: _Pen, a: np.ndarray, b: np.ndarray, colour: np.ndarray, strength: int) -> None:
-    """Strip by strip, so that a long slanting limb costs its length and not its box."""
-    box = _window(pen.canvas, a, b, pen.half)
+    size = (pen.canvas.shape[1], pen.canvas.shape[0])
+    ends = (*a.tolist(), *b.tolist())
+    for window, cover in _covers(ends, pen.half, pen.shape, size):
+        _mix(pen.canvas, window, cover, colour, strength)
+
+
+@lru_cache(maxsize=256)  # a picture is mostly drawn twice, on black and over its ground
+def _covers(
+    ends: tuple[int, int, int, int], half: int, shape: str, size: tuple[int, int]
+) -> tuple[tuple[Window, np.ndarray], ...]:
+    """Windows of a limb with their coverage (H, W).
+
+    Strip by strip, so that a long slanting limb costs its length and not its box.
+    """
+    a, b = ends[:2], ends[2:]
+    box = _window(size, a, b, half)
     if box is None:
-        return
-    inside = _ellipse if pen.shape == "ellipse" else _band
-    along = b - a
+        return ()
+    inside = _ellipse if shape == "ellipse" else _band
+    along = (b[0] - a[0], b[1] - a[1])
+    out = []
     for top in range(box[1], box[3], STRIP):
         bottom = min(top + STRIP, box[3])
         window = box
         if bottom - top < box[3] - box[1]:
-            near = _between(a, b, top * UNIT - pen.half - UNIT, bottom * UNIT + pen.half + UNIT)
-            window = near and _window(pen.canvas, *near, pen.half)
+            near = _between(a, b, top * UNIT - half - UNIT, bottom * UNIT + half + UNIT)
+            window = near and _window(size, *near, half)
             if not window:
                 continue
         window = (window[0], top, window[2], bottom)
-        x = pen.steps[window[0] : window[2]] - int(a[0])
-        y = pen.steps[top:bottom] - int(a[1])
-        _mix(pen.canvas, window, _cover(inside(x, y, along, pen.half)), colour, strength)
+        x = np.arange(window[0], window[2], dtype=np.float64) * UNIT - a[0]
+        y = np.arange(top, bottom, dtype=np.float64) * UNIT - a[1]
+        out.append((window, _cover(inside(x, y, along, half))))
+    return tuple(out)
 
 
-def _band(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.ndarray:
+def _band(x: np.ndarray, y: np.ndarray, along: Place, half: int) -> np.ndarray:
     """(H, W) depth inside a band with round ends from (0, 0) to ``along``, in sixteenths."""
     dx, dy = float(along[0]), float(along[1])
     square = dx * dx + dy * dy
@@ -180,7 +196,7 @@ def _band(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.ndar
     return half - np.sqrt(far) / np.sqrt(square)
 
 
-def _ellipse(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.ndarray:
+def _ellipse(x: np.ndarray, y: np.ndarray, along: Place, half: int) -> np.ndarray:
     """(H, W) depth inside an ellipse that touches both ends and is 2 ``half`` wide.
 
     Near the border, where alone it matters, by the first order of the ellipse's equation.
@@ -190,7 +206,7 @@ def _ellipse(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.n
     longer = max(length / 2, float(half))  # an ellipse no longer than wide is a disc
     if length == 0:
         dx, length = 1.0, 1.0
-        along = np.zeros(2)
+        along = (0, 0)
     x, y = x - along[0] / 2, y - along[1] / 2
     u = ((dx * x)[None] + (dy * y)[:, None]) / (length * longer)
     v = ((dx * y)[:, None] - (dy * x)[None]) / (length * half)
@@ -200,35 +216,28 @@ def _ellipse(x: np.ndarray, y: np.ndarray, along: np.ndarray, half: int) -> np.n
     return (1.0 - level) / (2.0 * np.maximum(slope, 1e-9))
 
 
-def _between(
-    a: np.ndarray, b: np.ndarray, top: int, bottom: int
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _between(a: Place, b: Place, top: int, bottom: int) -> tuple[Place, Place] | None:
     """The part of a line whose y lies within bounds, rounded outwards to whole pixels."""
     if a[1] > b[1]:
         a, b = b, a
-    if b[1] < top or a[1] > bottom:
+    (ax, ay), (bx, by) = a, b
+    if by < top or ay > bottom:
         return None
-    (ax, ay), (bx, by) = a.tolist(), b.tolist()
     low, high = max(ay, top), min(by, bottom)
     if ay == by:
         return a, b
     ends = [ax + (bx - ax) * (y - ay) // (by - ay) for y in (low, high)]
-    return (
-        np.array([min(ends) - UNIT, low], dtype=np.int64),
-        np.array([max(ends) + UNIT, high], dtype=np.int64),
-    )
+    return (min(ends) - UNIT, low), (max(ends) + UNIT, high)
 
 
-def _window(
-    canvas: np.ndarray, a: np.ndarray, b: np.ndarray, reach: int
-) -> tuple[int, int, int, int] | None:
+def _window(size: tuple[int, int], a: Place, b: Place, reach: int) -> Window | None:
     """Left, top, right, bottom of the pixels that may be touched; None where there is none."""
-    height, width = canvas.shape[:2]
+    width, height = size
     margin = reach + UNIT
-    left = max((min(int(a[0]), int(b[0])) - margin) // UNIT, 0)
-    top = max((min(int(a[1]), int(b[1])) - margin) // UNIT, 0)
-    right = min((max(int(a[0]), int(b[0])) + margin) // UNIT + 2, width)
-    bottom = min((max(int(a[1]), int(b[1])) + margin) // UNIT + 2, height)
+    left = max((min(a[0], b[0]) - margin) // UNIT, 0)
+    top = max((min(a[1], b[1]) - margin) // UNIT, 0)
+    right = min((max(a[0], b[0]) + margin) // UNIT + 2, width)
+    bottom = min((max(a[1], b[1]) + margin) // UNIT + 2, height)
     return (left, top, right, bottom) if right > left and bottom > top else None
 
 
@@ -244,7 +253,7 @@ def _cover(depth: np.ndarray) -> np.ndarray:
 
 def _mix(
     canvas: np.ndarray,
-    window: tuple[int, int, int, int],
+    window: Window,
     cover: np.ndarray,
     colour: np.ndarray,
     strength: int,
