@@ -24,6 +24,8 @@ from tetrapose.tracking import outliers
 from tetrapose.tracking.labelling import Worth
 from tetrapose.tracking.smoothing import OneEuro, savitzky_golay
 
+GROUP = 4096  # rows in a row group; what a file tells of its groups is kept while it is written
+ALL = 1 << 20
 SMOOTHERS = ("none", "one-euro", "savgol")
 
 
@@ -69,6 +71,7 @@ def finish(
 
     ``ids`` name the serials; ``every`` is how many frames of the film a step is.
     """
+    import pyarrow
     from pyarrow import parquet
 
     count, bones = len(parts), outliers.Bones(skeleton.edge_indices)
@@ -81,15 +84,19 @@ def finish(
     summary, euro = Summary(), OneEuro()
     summary.flags = {word: 0 for word in outliers.WORDS.values()}
     draft = path.with_name(f".{path.name}.part")
-    writer = None
+    writer, waiting = None, []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for rows, flags, smooth in _worked(parts, skeleton, ids, every, smoothing, bones, euro):
-            table = _table(rows, flags, smooth, parts.names, told)
-            writer = writer or parquet.ParquetWriter(draft, table.schema, compression="zstd")
-            writer.write_table(table, row_group_size=max(len(rows), 1))
+            waiting.append(_table(rows, flags, smooth, parts.names, told))
+            writer = writer or parquet.ParquetWriter(draft, waiting[0].schema, compression="zstd")
+            if sum(len(one) for one in waiting) >= GROUP:
+                writer.write_table(pyarrow.concat_tables(waiting), row_group_size=ALL)
+                waiting.clear()
             _sum(summary, rows, flags)
         if writer is not None:
+            if waiting:
+                writer.write_table(pyarrow.concat_tables(waiting), row_group_size=ALL)
             writer.close()
             draft.replace(path)
     except OSError as error:
