@@ -133,7 +133,11 @@ def _train(args: argparse.Namespace) -> int:
     from tetrapose.errors import UserError
 
     settings = _settings(args)
-    checks = preflight(args.libraries, args.out, settings, memory=args.preflight)
+    begun = (Path(args.out) / "run.json").exists()  # else nothing is written before all is right
+    checks = preflight(
+        args.libraries, args.out, settings, memory=args.preflight,
+        keep=Path(args.out) / ".tables" if begun else None,
+    )  # fmt: skip
     wrong = [check for check in checks if not check.right]
     for check in checks if args.preflight else wrong:
         mark = "ok   " if check.right else "wrong"

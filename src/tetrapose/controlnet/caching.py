@@ -18,6 +18,8 @@ from tetrapose.controlnet.networks import Networks
 from tetrapose.controlnet.stock import Stock
 from tetrapose.triplets.library import write_file
 
+BLOCK = 1 << 20
+
 
 class Cache:
     """Rows of a stock on disk, by picture size; with no folder all is computed each time."""
@@ -89,6 +91,11 @@ def _make(path: Path, length: int) -> None:
 
     def fill(part: Path) -> None:
         with open(part, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, length)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, length)
+                return
+            for _ in range(0, length, BLOCK):  # zeros, written: elsewhere a hole would be left
+                file.write(b"\0" * BLOCK)
+            file.truncate(length)
 
     write_file(path, fill)

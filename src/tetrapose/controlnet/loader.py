@@ -92,7 +92,7 @@ def load(
     """Endless batches from a position on, in order, read ahead by ``workers`` processes."""
     more: dict[str, Any] = {}
     if workers:
-        more = {"prefetch_factor": AHEAD, "multiprocessing_context": "fork"}
+        more = {"prefetch_factor": AHEAD}
     with warnings.catch_warnings():
         # about more workers than cores: they wait for the disk more than they compute
         warnings.filterwarnings("ignore", message="This DataLoader will create")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,10 +82,12 @@ def estimate(base: Base, settings: Settings, size: tuple[int, int]) -> Estimate:
     )
 
 
-def available(device: str) -> float:
-    """Free bytes of the device: of the GPU, or of the machine."""
+def available(device: str) -> float | None:
+    """Free bytes of the device: of the GPU, or of the machine; None where it does not tell."""
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info()[0])
+    if not os.path.exists("/proc/meminfo"):  # not Linux
+        return None
     with open("/proc/meminfo", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
     return float(lines["MemAvailable"].split()[0]) * 1024

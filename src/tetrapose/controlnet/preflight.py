@@ -36,11 +36,17 @@ class Check:
 
 
 def preflight(
-    libraries: Sequence[str | Path], out: str | Path, settings: Settings, *, memory: bool = True
+    libraries: Sequence[str | Path],
+    out: str | Path,
+    settings: Settings,
+    *,
+    memory: bool = True,
+    keep: Path | None = None,
 ) -> list[Check]:
     """Everything looked at, in order; nothing is written and no network is loaded.
 
-    Without ``memory`` the estimate is left out, which asks for diffusers.
+    Without ``memory`` the estimate is left out, which asks for diffusers. ``keep`` is a folder for
+    what was found in the shards, so that it need not be found again.
     """
     checks: list[Check] = []
     found: dict[str, object] = {}
@@ -57,7 +63,7 @@ def preflight(
     base = found.get("base")
     if isinstance(base, Base) and settings.start != "unet":
         look("start", lambda: (find_controlnet(settings.start, base), f"{settings.start}: fits"))
-    look("triplets", lambda: _triplets(libraries, settings))
+    look("triplets", lambda: _triplets(libraries, settings, keep))
     stock = found.get("triplets")
     if isinstance(stock, Stock):
         look("shards", lambda: _shards(libraries, stock))
@@ -102,8 +108,10 @@ def _base(settings: Settings) -> tuple[object, str]:
     return base, f"{base.folder}: {sizes}; predicts {base.prediction}"
 
 
-def _triplets(libraries: Sequence[str | Path], settings: Settings) -> tuple[object, str]:
-    stock = open_stock(libraries, skeleton=settings.skeleton, style=settings.style)
+def _triplets(
+    libraries: Sequence[str | Path], settings: Settings, keep: Path | None
+) -> tuple[object, str]:
+    stock = open_stock(libraries, skeleton=settings.skeleton, style=settings.style, keep=keep)
     kept = len(stock) - len(held_out(stock, settings.shown))
     if kept < settings.batch:
         raise UserError(f"{kept} triplets are fewer than --batch {settings.batch}")
@@ -171,7 +179,7 @@ def _memory(base: object, stock: Stock, settings: Settings, out: Path) -> tuple[
     guess = estimate(base, settings, largest)
     free = available(device)
     where = "the GPU" if device == "cuda" else "this machine (no GPU was found)"
-    if guess.total > free:
+    if free is not None and guess.total > free:
         raise UserError(
             f"{guess.told()} where {where} has {free / 1e9:.1f} GB free; give a smaller --batch"
             " with more --accumulate, --checkpointing, --precision bfloat16, or --lora"
@@ -183,4 +191,5 @@ def _memory(base: object, stock: Stock, settings: Settings, out: Path) -> tuple[
             f"{out}: two checkpoints take {2 * guess.checkpoint / 1e9:.1f} GB, {disk / 1e9:.1f} are"
             " free; free some, or choose another --out"
         )
-    return guess, f"{guess.told()}, {free / 1e9:.1f} GB free on {where}"
+    there = "how much is free is not known" if free is None else f"{free / 1e9:.1f} GB free"
+    return guess, f"{guess.told()}, {there} on {where}"
