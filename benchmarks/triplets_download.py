@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "triplets"))
 
 from misbehaving import picture, web  # pyright: ignore[reportMissingImports]
-from test_download import QUICK, list_of  # pyright: ignore[reportMissingImports]
+from test_triplet_download import QUICK, list_of  # pyright: ignore[reportMissingImports]
 
 from tetrapose.triplets import fetched
 

@@ -241,12 +241,17 @@ def _quality(report: Report | None) -> list[str]:
     if report.agreement is not None:
         one = report.agreement
         rows += [
-            (f"drawn points within PCK@0.1 of labels, of {one.counted:,}", f"{one.points:.1%}"),
-            ("the same, mean over animals", f"{one.animals:.1%}"),
-            ("in pictures with several animals", f"{one.in_groups:.1%}"),
-            ("drawn animals that are no labelled one", f"{one.strangers:.1%}"),
+            (f"drawn points within PCK@0.1 of labels, of {one.counted:,}", _share(one.points)),
+            ("pictures with nine tenths of them within", _share(one.pictures)),
+            ("mean over animals", _share(one.animals)),
+            ("mean over animals of pictures with several", _share(one.in_groups)),
+            ("drawn animals that are no labelled one", _share(one.strangers)),
         ]
     return ["## Quality, on a sample", "", *_table(("what", "value"), rows)]
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if np.isfinite(value) else "none to judge"
 
 
 def _facts(counts: Tally, settings: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:

@@ -106,6 +106,7 @@ def test_quality_stands_in_the_card(root):
     text = card.write(root, triplets(root), report=told).read_text()
     assert "| animals with a limb too long, of 9 | 11.1% |" in text
     assert "| drawn points within PCK@0.1 of labels, of 120 | 90.0% |" in text
+    assert "| mean over animals of pictures with several | none to judge |" in text
     assert "Quality" not in card.write(root, triplets(root)).read_text()
 
 
