@@ -19,12 +19,14 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from tetrapose.training.labelfree.freenet import FreeNet
 from tetrapose.training.labelfree.run import learn
+from tetrapose.training.labelfree.scarcenet import Made, ScarceNet
 from tetrapose.training.labelfree.step import processes
 from tetrapose.training.labelfree.two_looks import TwoLooks
 
 METHODS = {
     "freenet": lambda start: FreeNet(start, schedule=(0.5, 0.3, 0.5), base_rate=1.0),
     "two_looks": TwoLooks,
+    "scarcenet": lambda start: ScarceNet(start, made=Made(looks=2, padding=1.0)),
 }
 
 
