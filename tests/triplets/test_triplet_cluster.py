@@ -27,7 +27,7 @@ def digests(root: Path) -> dict[str, str]:
 
 asked = pytest.mark.skipif(
     "TETRAPOSE_RAY" not in os.environ,
-    reason="starts Ray, half a minute: TETRAPOSE_RAY=1 pytest tests/triplets/test_triplet_cluster.py",
+    reason="starts Ray: TETRAPOSE_RAY=1 pytest tests/triplets/test_triplet_cluster.py",
 )
 
 
