@@ -57,6 +57,9 @@ def test_a_film_in_all_forms(track, tmp_path):
     }  # fmt: skip
     status, said = track(path, "--smooth", "savgol", boxes_of=table)
     assert (status, "done before" in said.out) == (0, True)
+    table.write_text(table.read_text().replace(".5,", ".25,"))  # other boxes: another table
+    status, said = track(path, "--smooth", "savgol", boxes_of=table)
+    assert (status, "done before" in said.out) == (0, False)
 
 
 def test_two_films_of_one_name_and_one_that_is_none(track, tmp_path):

@@ -17,6 +17,7 @@ wrong use, or nothing could be done.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -207,7 +208,10 @@ def _settings(
         Rules(patience=args.patience),
     )  # fmt: skip
     span = Span(args.every, args.from_second, args.to_second)
-    told = {"model": args.model, "boxes": args.boxes, "skipped": []}
+    told = {"model": args.model, "boxes": args.boxes}
+    if boxes is not None:  # with other boxes in it, it is another table
+        content = Path(args.boxes).read_bytes()
+        told["boxes"] += f" {hashlib.sha256(content).hexdigest()[:16]}"
     return Settings(way, span, Smoothing(args.smooth, args.window), told)
 
 
