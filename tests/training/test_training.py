@@ -128,6 +128,13 @@ def test_resumed_equals_uninterrupted_to_the_bit(dots, tmp_path):
     assert columns[0] == columns[1]  # all but the seconds
 
 
+def test_a_run_that_is_done_hands_over_the_same_weights_again(dots, tmp_path):
+    done = run(tmp_path, dots, epochs=2)
+    again = run(tmp_path, dots, epochs=2)
+    for name, value in done.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
 def test_a_rerun_equals_the_first_to_the_bit(dots, tmp_path):
     first, second = (run(tmp_path / name, dots, epochs=2, val=False) for name in "ab")
     for name, value in first.state_dict().items():

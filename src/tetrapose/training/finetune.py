@@ -34,7 +34,6 @@ from tetrapose.training.callbacks import Checkpoints, Curves
 from tetrapose.training.fit import Plan, best_precision, fit
 from tetrapose.training.module import Parts, PoseModule
 from tetrapose.training.schedules import warmup_cosine
-from tetrapose.weights import card as cards
 
 EPOCH = 25  # steps between two checkpoints
 SIDE = 160  # input in px: a step takes 0.57 of the time it takes at 224 (docs/finetune.md)
@@ -243,9 +242,7 @@ def finetune(
         if name.startswith(tuple(f"{part}." for part in parts.frozen))
     }
     module = fit(parts, crops, None, plan)
-    # a run that was done before ends without handing the averaged weights over; the file has them
-    module.load_state_dict(cards.load_checkpoint(folder / "last.ckpt")["state_dict"])
-    # and the mean of equal numbers is not quite that number
+    # the mean of equal numbers is not quite that number
     module.model.load_state_dict(still, strict=False)
     return module
 

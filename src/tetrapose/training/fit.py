@@ -20,6 +20,7 @@ from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 from tetrapose.training.callbacks import Checkpoints, Curves, Metric, Score
 from tetrapose.training.module import Parts, PoseModule
+from tetrapose.weights.card import load_checkpoint
 
 # said by Lightning at every run of ours, and answered elsewhere
 HARMLESS = (
@@ -95,8 +96,9 @@ def carry_out(
     callbacks: list[L.Callback] = [*plan.callbacks, *scorers]
     # files last: they write what the others reported
     callbacks.sort(key=lambda one: isinstance(one, Curves) + 2 * isinstance(one, Checkpoints))
+    began = Began()
     trainer = _quiet(plan.trainer)(
-        callbacks=callbacks,
+        callbacks=[*callbacks, began],
         logger=list(plan.loggers) or False,
         default_root_dir=plan.folder,
         enable_checkpointing=False,
@@ -116,6 +118,19 @@ def carry_out(
         )
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if last.exists() and not began.stepped:
+        # a run that was done already: averages are handed over at the end of training alone
+        module.load_state_dict(load_checkpoint(last)["state_dict"])
+
+
+class Began(L.Callback):
+    """Whether a step was taken."""
+
+    stepped = False
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """One was."""
+        self.stepped = True
 
 
 def best_precision() -> str:
