@@ -137,7 +137,9 @@ def card(
         "base": Path(settings.base).name,
         "triplets": len(stock),
         "libraries": [Path(one).name for one in libraries],
-        "settings": settings.to_dict() | {"base": Path(settings.base).name},
+        # names without where they lie: the card goes out with the weights
+        "settings": settings.to_dict()
+        | {"base": Path(settings.base).name, "start": Path(settings.start).name},
         "version": __version__,
         **more,
     }
