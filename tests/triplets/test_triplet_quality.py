@@ -116,7 +116,7 @@ def test_points_are_compared_with_the_labels_of_the_very_picture(animals):
     assert told is not None
     assert told.points == pytest.approx(0.75)
     assert told.pictures == 0
-    one = np.concatenate([animals[1:2], animals[2:3] + [2000, 0]])
+    one = np.concatenate([animals[1:2], animals[2:3] + [600, 0]])
     told = quality.report([triplet(one, "b.jpg")], truth=labels).agreement
     assert told is not None
     assert told.strangers == 0.5

@@ -220,7 +220,8 @@ class _Labels:
         known = geometry.transform_points(matrix, labels.keypoints.astype(np.float64))
         corners = labels.bboxes.astype(np.float64).reshape(-1, 2, 2)
         boxes = geometry.transform_points(matrix, corners).reshape(-1, 4)
-        matches = _matched(instances.bboxes, boxes)
+        far = np.tile(np.array(one.points["size"], dtype=np.float64) - 0.5, 2)
+        matches = _matched(*(np.clip(box, -0.5, far) for box in (instances.bboxes, boxes)))
         if skeleton.name not in self._maps:
             self._maps[skeleton.name] = mapping.between(self._set.skeleton, skeleton).without_near()
         way = self._maps[skeleton.name]
