@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tetrapose.controlnet.likeness import frechet_distance, gathered, inception, kernel_distance
+from tetrapose.controlnet.likeness import (
+    clip_scores,
+    frechet_distance,
+    gathered,
+    inception,
+    kernel_distance,
+)
 from tetrapose.errors import UserError
 
 
@@ -75,3 +81,36 @@ def test_without_torch_fidelity_the_way_to_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install torch-fidelity"):
         inception(tmp_path / "w.pth")
+
+
+def test_clip_scores_are_the_cosine_of_the_two_embeddings(tmp_path):
+    pytest.importorskip("transformers")
+    import tiny_sd
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    text = {**shape, "num_attention_heads": 2, "vocab_size": 516, "max_position_embeddings": 16}
+    text |= {"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    seen = {**shape, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=seen, projection_dim=8)).eval()
+    model.save_pretrained(tmp_path / "clip")
+    tiny_sd.tokenizer(tmp_path / "clip")
+    side = {"height": 32, "width": 32}
+    prepare = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=side)
+    prepare.save_pretrained(tmp_path / "clip")
+    pictures = list(np.random.default_rng(0).integers(0, 255, (4, 40, 32, 3), np.uint8))
+    captions = ["a", "ab", "b", ""]
+    found = clip_scores(tmp_path / "clip", iter(pictures), captions)
+    assert found.shape == (4,)
+    assert ((found >= 0) & (found <= 100)).all()
+    shown = prepare(images=pictures[:1], return_tensors="pt")
+    letter = torch.tensor([[512, 64 + 256, 513]])  # "a" as a whole word
+    with torch.no_grad():
+        both = model(input_ids=letter, **shown)
+    assert found[0] == pytest.approx(
+        max(100 * float((both.text_embeds @ both.image_embeds.T).squeeze()), 0), abs=1e-3
+    )
+    with pytest.raises(UserError, match="no such folder; nothing is fetched"):
+        clip_scores(tmp_path / "none", iter(pictures), captions)

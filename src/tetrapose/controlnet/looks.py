@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from tetrapose.triplets.library import write_file
 from tetrapose.triplets.steps import jpeg
 
 if TYPE_CHECKING:
+    from tetrapose.controlnet.networks import Networks
     from tetrapose.controlnet.training import Session
 
 QUALITY = 90
@@ -37,8 +40,7 @@ def paint_held_out(session: Session) -> None:
         real, pose = (
             one[0].permute(1, 2, 0).contiguous().numpy() for one in (batch.pictures, batch.poses)
         )
-        kind = str(net.device).split(":")[0]
-        with torch.no_grad(), torch.autocast(kind, dtype=net.dtype, enabled=_mixed(settings)):
+        with torch.no_grad(), _in(net):
             made = next(painter.paint([batch.captions[0]], [pose], [settings.seed + row]))
         side_by_side = np.concatenate([real, pose, made], axis=1)
         key = session.shown.keys[row]
@@ -84,8 +86,18 @@ def _painter(session: Session) -> Painter:
     return painter_of(parts, net.control, base, style=style, title="in training", how=how)
 
 
-def _mixed(settings: Any) -> bool:
-    return settings.precision != "float32"
+@contextmanager
+def _in(net: Networks) -> Iterator[None]:
+    """The ControlNet's residuals in the precision of the base, which learns in another."""
+
+    def cast(_: Any, __: Any, out: Any) -> Any:
+        return [one.to(net.dtype) for one in out[0]], out[1].to(net.dtype)
+
+    hook = net.control.register_forward_hook(cast)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _write(path: Path, data: bytes) -> None:
