@@ -65,10 +65,10 @@ def test_half_and_half_is_the_whole_to_the_bit(settings, tiny_library, tmp_path)
 
 
 def test_the_loss_falls_and_what_is_kept_is_the_average(settings, tiny_library, tmp_path):
-    more = dataclasses.replace(settings, steps=40, every=40, lr=4e-3, ema=0.9, drop=0.0)
+    more = dataclasses.replace(settings, steps=60, every=60, lr=3e-3, ema=0.9, drop=0.0)
     card = train([tiny_library], tmp_path / "run", more)
     told = losses_of(tmp_path / "run")
-    assert sum(told[-10:]) < 0.85 * sum(told[:10])
+    assert sum(told[-20:]) < 0.9 * sum(told[:20])
     folder = tmp_path / "run" / "controlnet"
     assert read_card(folder) == card
     assert card["style"] == tiny_sd.STYLE
