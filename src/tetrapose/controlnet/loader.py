@@ -107,7 +107,7 @@ def _loader(
         batch_size=None,
         sampler=_Endless(stock, order, start),  # pyright: ignore[reportArgumentType]
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]  # a batch is whole as it comes
         **more,
     )
 

@@ -100,7 +100,8 @@ def _networks(base: Base, settings: Settings) -> tuple[Any, Any, int]:
     from tetrapose.controlnet import networks
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(base.configs["unet"]).requires_grad_(False)
+        unet: Any = UNet2DConditionModel.from_config(base.configs["unet"])
+        unet.requires_grad_(False)
         control = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
         learned = networks.prepare(control, settings)
     return unet, control, sum(p.numel() for p in learned.values())

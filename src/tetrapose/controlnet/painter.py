@@ -172,9 +172,10 @@ def load_painter(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = getattr(torch, precision or ("float16" if where.type == "cuda" else "float32"))
     parts = open_base(found, device=where, dtype=dtype)
-    control = ControlNetModel.from_pretrained(
+    control: Any = ControlNetModel.from_pretrained(
         str(folder), torch_dtype=dtype, use_safetensors=True
-    ).to(where)
+    )
+    control.to(where)
     title = f"{folder.parent.name if folder.name == 'controlnet' else folder.name}"
     return painter_of(parts, control, found, style=label, title=title, how=how)
 
@@ -186,13 +187,14 @@ def painter_of(
     """A painter of networks held already; ``parts`` as ``networks.open_base`` gives them."""
     from diffusers import StableDiffusionControlNetPipeline, UniPCMultistepScheduler
 
+    scheduler: Any = UniPCMultistepScheduler.from_config(parts["scheduler"].config)
     pipe = StableDiffusionControlNetPipeline(
         vae=parts["vae"],
         text_encoder=parts["text"],
         tokenizer=parts["tokenizer"],
         unet=parts["unet"],
         controlnet=control,
-        scheduler=UniPCMultistepScheduler.from_config(parts["scheduler"].config),
+        scheduler=scheduler,
         safety_checker=None,  # pyright: ignore[reportArgumentType]  # may be None
         feature_extractor=None,  # pyright: ignore[reportArgumentType]
         requires_safety_checker=False,

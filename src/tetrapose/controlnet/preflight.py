@@ -70,8 +70,8 @@ def preflight(
         if isinstance(base, Base):
             look("sizes", lambda: demand_fit(stock, base))
     look("output", lambda: _output(Path(out), settings, stock))
-    ready = found.get("packages") and isinstance(base, Base) and isinstance(stock, Stock)
-    if memory and ready and "sizes" in found:
+    fits = bool(found.get("packages")) and "sizes" in found
+    if memory and fits and isinstance(stock, Stock):
         look("memory", lambda: _memory(base, stock, settings, Path(out)))
     return checks
 

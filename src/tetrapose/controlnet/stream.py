@@ -53,7 +53,7 @@ def shuffled(stock: Stock, order: Order, epoch: int) -> np.ndarray:
     rows = []
     for first in range(0, len(shards), order.window):
         some = [
-            np.arange(starts[shard], starts[shard + 1])
+            np.arange(int(starts[shard]), int(starts[shard + 1]))
             for shard in shards[first : first + order.window]
         ]
         rows.append(draw.permutation(np.concatenate(some)))

@@ -153,7 +153,7 @@ def _held(name: str, given: Mapping[str, Any], folder: Path, shares: str) -> dic
     due = ["train", *(part for part in ("val", "test") if part not in held)]
     if len(due) == 1:
         return held
-    numbers = dict(zip(("train", "val", "test"), shares.split(":"), strict=False))
+    numbers: dict[str, str] = dict(zip(("train", "val", "test"), shares.split(":"), strict=False))
     if len(numbers) != 3 or shares.count(":") != 2:
         raise UserError(f"data.shares={shares}: due are three numbers, train:val:test, as 8:1:1")
     options = {"shares": ":".join(numbers[part] for part in due)}
