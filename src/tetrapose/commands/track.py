@@ -243,8 +243,9 @@ def _report(path: str, outcome: Outcome) -> None:
     spent, tracks = outcome.seconds, outcome.summary.tracks
     rate = spent.frames / max(spent.whole, 1e-9)
     gone_on = f" (gone on after {outcome.resumed})" if outcome.resumed else ""
+    animals = "1 animal" if len(tracks) == 1 else f"{len(tracks)} animals"
     print(
-        f"{path}: {len(outcome.frames)} frames{gone_on}, {len(tracks)} animals followed in"
+        f"{path}: {len(outcome.frames)} frames{gone_on}, {animals} followed in"
         f" {spent.whole:.1f} s ({rate:.1f} frames/s)"
     )
     for number, one in sorted(tracks.items())[:12]:
