@@ -51,8 +51,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="pixels a side")
     parser.add_argument("--batch", type=int, default=16, help="labelled, and unlabelled, animals")
     parser.add_argument("--pictures", type=int, default=3000, help="menagerie pictures to draw")
+    parser.add_argument("--checks", type=int, default=10, help="validations a run")
     parser.add_argument("--step-time", action="store_true")
     parser.add_argument("--set", nargs="+", default=[], help="for every run, field=value")
+    parser.add_argument("--first-set", nargs="+", default=[], help="for first stages alone")
+    parser.add_argument("--then-set", nargs="+", default=[], help="for the runs after them")
     args = parser.parse_args()
     if args.step_time:
         print(json.dumps(step_time(args.size, args.batch), indent=1))
@@ -97,20 +100,19 @@ def run(table: str, method: str, seed: int, args: argparse.Namespace) -> dict:
     base = args.out / table / f"seed_{seed}"
     first = base / ("first_all" if whole else "first")
     preset = {**TABLES, **FEW}[table]
-    label_free(preset, first, "supervised", args.first, about)
+    pace = [f"steps={args.first}", f"every={max(args.first // args.checks, 1)}"]
+    label_free(preset, first, "supervised", [*about, *pace, *args.first_set])
+    pace = [f"steps={args.steps}", f"every={max(args.steps // args.checks, 1)}"]
     start = f"start={first / 'model.safetensors'}"
     chosen = "supervised" if whole else method
-    return label_free(preset, base / method, chosen, args.steps, [*about, start])
+    return label_free(preset, base / method, chosen, [*about, *pace, *args.then_set, start])
 
 
-def label_free(preset: str, folder: Path, method: str, steps: int, about: list[str]) -> dict:
+def label_free(preset: str, folder: Path, method: str, about: list[str]) -> dict:
     """A run's result, from its folder where it is there."""
     result = folder / "result.json"
     if not result.exists():
-        tetrapose(
-            "label-free", "run", preset, f"run_dir={folder}", f"method={method}", f"steps={steps}",
-            f"every={max(steps // 10, 1)}", *about,
-        )  # fmt: skip
+        tetrapose("label-free", "run", preset, f"run_dir={folder}", f"method={method}", *about)
     return json.loads(result.read_text(encoding="utf-8"))
 
 
