@@ -1,10 +1,11 @@
-"""How fast triplets are made, by step, and whether memory stays flat.
+"""How fast triplets are made, by step; whether memory stays flat; how right predicted points are.
 
   python benchmarks/triplets.py given SET --pictures 400     points given: no network
   python benchmarks/triplets.py networks FOLDER --pictures 60
   python benchmarks/triplets.py workers SET --pictures 400   one worker beside two
   python benchmarks/triplets.py memory SET --pictures 1000 --pictures 4000
   python benchmarks/triplets.py duplicates --pictures 100000  the comparison with all before
+  python benchmarks/triplets.py agreement SET                predicted points against the labels
 
 SET is a labelled set as NAME:DIR. Times are the processor's (user and system, of all workers),
 which other work on the machine disturbs least, and the wall's beside them. For counts above what
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -30,9 +32,12 @@ from tetrapose.commands.triplets import STEPS
 from tetrapose.triplets import build as building
 from tetrapose.triplets.build import build
 from tetrapose.triplets.duplicates import Judge, Looks
+from tetrapose.triplets.library import Library
+from tetrapose.triplets.quality import report
 from tetrapose.triplets.rows import Item
 from tetrapose.triplets.running import Did
 from tetrapose.triplets.settings import Settings
+from tetrapose.triplets.shards import read
 from tetrapose.triplets.sources import Listing, Source, set_items
 
 PART = 100
@@ -40,15 +45,19 @@ PART = 100
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("given", "networks", "workers", "memory", "duplicates"))
+    kinds = ("given", "networks", "workers", "memory", "duplicates", "agreement")
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("source", nargs="?")
     parser.add_argument("--pictures", type=int, action="append")
+    parser.add_argument("--out", type=Path, help="keep the library of agreement, or go on with it")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # of memory: a process each
     args = parser.parse_args()
     counts = args.pictures or [400]
     cv2.setNumThreads(1)
     if args.what == "duplicates":
         duplicates(counts[0])
+    elif args.what == "agreement":
+        agreement(args.source, args.out, args.pictures)
     elif args.one:
         print(*measured(args.source, int(args.one[0]), workers=int(args.one[1])))
     elif args.what == "memory":
@@ -164,8 +173,6 @@ class limited:  # noqa: N801 used as a word of ``with``
 
     def copy(self, item: Item, number: int) -> Item:
         """The picture in another cut, so that it is no near-copy in hash or bytes."""
-        from dataclasses import replace
-
         pixels = cv2.imread(item.path)
         draw = np.random.default_rng(number)
         low = cv2.resize(draw.integers(0, 256, (5, 5, 3), np.uint8), pixels.shape[1::-1])
@@ -183,6 +190,29 @@ def pile(spec: str, count: int, folder: Path) -> str:
     for item in list(set_items(data.open_set(spec)))[:count]:
         shutil.copy(item.path, target)
     return str(target)
+
+
+def agreement(spec: str, out: Path | None, pictures: list[int] | None) -> None:
+    """The pictures of a labelled set as a plain folder: what is kept, beside the labels."""
+    truth = data.open_set(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        target = (out or Path(folder)).resolve() / "photos"
+        for item in list(set_items(truth))[: pictures[0] if pictures else None]:
+            link = target / item.key  # the names are what pictures and labels are paired by
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(Path(item.path).resolve())
+        settings = Settings(part=PART)
+        built = build([str(target)], target.parent / "library", settings)
+        library = Library(target.parent / "library")
+        told = report((one for path in library.shards() for one in read(path)), truth=truth)
+    counts = built.about["counts"]
+    print(f"{counts['items']} pictures, {counts['kept']} kept, {told.animals} animals drawn")
+    for why, count in counts["dropped"].items():
+        print(f"  {count:>5} dropped at {why}")
+    assert told.agreement is not None, "no picture that was kept has labels"
+    for name, value in asdict(told.agreement).items():
+        print(f"  {name:<16}{value:>8.3f}" if name != "counted" else f"  {name:<16}{value:>8,}")
 
 
 def processor() -> float:

@@ -102,12 +102,17 @@ def test_a_stranger_cannot_write_the_card(root):
 
 
 def test_quality_stands_in_the_card(root):
-    agreement = quality.Agreement(0.9, 0.8, 0.85, float("nan"), 0.05, 120)
+    agreement = quality.Agreement(
+        points=0.9, pictures=0.8, whole=0.7, animals=0.85, in_groups=float("nan"),
+        right_in_groups=float("nan"), strangers=0.05, misnamed=0.1, counted=120,
+    )  # fmt: skip
     told = quality.Report(9, 9, 9, 1, 4, 2, agreement)
     text = card.write(root, triplets(root), report=told).read_text()
     assert "| animals with a limb too long, of 9 | 11.1% |" in text
     assert "| drawn points within PCK@0.1 of labels, of 120 | 90.0% |" in text
+    assert "| pictures with all of them within | 70.0% |" in text
     assert "| mean over animals of pictures with several | none to judge |" in text
+    assert "| of the others, animals under another species' name | 10.0% |" in text
     assert "Quality" not in card.write(root, triplets(root)).read_text()
 
 

@@ -106,7 +106,8 @@ def test_points_are_compared_with_the_labels_of_the_very_picture(animals):
     exact = [triplet(points, key) for key, points in pictures.items()]
     told = quality.report(exact, truth=labels).agreement
     assert told is not None
-    assert (told.points, told.pictures, told.animals, told.strangers) == (1, 1, 1, 0)
+    assert (told.points, told.pictures, told.whole, told.animals) == (1, 1, 1, 1)
+    assert (told.in_groups, told.right_in_groups, told.strangers, told.misnamed) == (1, 1, 0, 0)
     assert told.counted == 4 * 20
     side = np.ptp(animals[0], axis=0).max()
     moved = animals[:1].copy()
@@ -121,7 +122,26 @@ def test_points_are_compared_with_the_labels_of_the_very_picture(animals):
     assert told is not None
     assert told.strangers == 0.5
     assert told.in_groups == 1
+    pair = animals[1:3].copy()
+    pair[1, :3] += [0.2 * np.ptp(pair[1], axis=0).max(), 0]  # 17 of 20 within, and the other whole
+    told = quality.report([triplet(pair, "b.jpg")], truth=labels).agreement
+    assert told is not None
+    assert told.in_groups == pytest.approx((1 + 0.85) / 2)
+    assert told.right_in_groups == 0.5
+    assert (told.pictures, told.whole) == (1, 0)  # 37 of 40
     assert quality.report([triplet(animals[:1], "other.jpg")], truth=labels).agreement is None
+
+
+def test_an_animal_under_another_name_is_counted(animals):
+    labels = truth({"a.jpg": animals[:1], "b.jpg": animals[1:2], "c.jpg": animals[2:3]})
+    rows = [
+        triplet(animals[:1], "a.jpg", species="cat"),
+        triplet(animals[1:2], "b.jpg", species="dog"),
+        triplet(animals[2:3], "c.jpg", species=""),  # says nothing, and is not judged
+    ]
+    told = quality.report(rows, truth=labels).agreement
+    assert told is not None
+    assert told.misnamed == 0.5
 
 
 def test_captions_that_name_another_species(animals):

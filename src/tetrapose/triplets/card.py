@@ -243,9 +243,12 @@ def _quality(report: Report | None) -> list[str]:
         rows += [
             (f"drawn points within PCK@0.1 of labels, of {one.counted:,}", _share(one.points)),
             ("pictures with nine tenths of them within", _share(one.pictures)),
+            ("pictures with all of them within", _share(one.whole)),
             ("mean over animals", _share(one.animals)),
             ("mean over animals of pictures with several", _share(one.in_groups)),
+            ("of these, animals with nine tenths within", _share(one.right_in_groups)),
             ("drawn animals that are no labelled one", _share(one.strangers)),
+            ("of the others, animals under another species' name", _share(one.misnamed)),
         ]
     return ["## Quality, on a sample", "", *_table(("what", "value"), rows)]
 

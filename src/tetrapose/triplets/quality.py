@@ -22,6 +22,7 @@ from tetrapose.triplets.library import Library
 from tetrapose.triplets.rows import Triplet
 
 NEAR = 0.1  # of the bbox's longer side: PCK@0.1
+MOST_OF = 0.9  # of an animal's or picture's points, to be called right
 SAME = 0.3  # overlap of boxes (IoU) from which a drawn animal is the labelled one
 USUAL = 0.995  # share of labelled limbs that lie below a limb's bound
 SLACK = 1.3  # and how much longer still passes
@@ -49,16 +50,21 @@ class LimbRanges:
 class Agreement:
     """Drawn points against labels: shares of those within PCK@0.1 of the bbox's longer side.
 
-    ``points`` of all drawn points that are labelled too; ``pictures`` of pictures in which 90 % of
-    them are; ``animals`` the mean over animals, ``in_groups`` the same in pictures with several.
-    ``strangers`` is the share of drawn animals that are no labelled one.
+    ``points`` of all drawn points that are labelled too, ``counted`` of them; ``pictures`` of
+    pictures in which 90 % of them are, ``whole`` of those in which all are; ``animals`` the mean
+    over animals, ``in_groups`` the same in pictures with several drawn, ``right_in_groups`` the
+    share of these animals with 90 % within. ``strangers`` is the share of drawn animals that are no
+    labelled one, ``misnamed`` of the others the share that bear another species' name.
     """
 
     points: float
     pictures: float
+    whole: float
     animals: float
     in_groups: float
+    right_in_groups: float
     strangers: float
+    misnamed: float
     counted: int
 
 
@@ -196,11 +202,16 @@ def report(
 
 @dataclass(frozen=True)
 class _Paired:
-    """A picture's drawn animals that are labelled: distances (n, T), and how many are not."""
+    """A picture's drawn animals that are labelled: distances (n, T), and how many are not.
+
+    Of ``named`` pairs both names are known, of which ``misnamed`` differ.
+    """
 
     table: np.ndarray
     strangers: int
     animals: int
+    named: int
+    misnamed: int
 
 
 class _Labels:
@@ -235,7 +246,25 @@ class _Labels:
             truth, there, guess, box, geometry.box_area(box), np.zeros((len(own), 2))
         )  # fmt: skip
         table = pck.distances(pairs, "box_side")
-        return _Paired(table, len(instances) - len(matches), len(instances))
+        apart = [
+            _apart(one.points["animals"][drawn]["species"], self._species(row, label))
+            for drawn, label in matches
+        ]
+        judged = [verdict for verdict in apart if verdict is not None]
+        return _Paired(
+            table, len(instances) - len(matches), len(instances), len(judged), sum(judged)
+        )
+
+    def _species(self, row: int, label: int) -> str:
+        """Of a label, by its place among the labels of its picture."""
+        there = np.flatnonzero(self._set.image_index == row)[label]
+        return self._set.species_names[self._set.species[there]]
+
+
+def _apart(one: str, other: str) -> bool | None:
+    """Whether two names are of different species; None where one says nothing."""
+    first, second = (set(lists.named(name)) for name in (one, other))
+    return first.isdisjoint(second) if first and second else None
 
 
 def _matched(drawn: np.ndarray, labelled: np.ndarray) -> list[tuple[int, int]]:
@@ -252,16 +281,33 @@ def _matched(drawn: np.ndarray, labelled: np.ndarray) -> list[tuple[int, int]]:
 def _agreement(pairs: Sequence[_Paired]) -> Agreement:
     tables = [one.table for one in pairs if one.table.size]
     rows = np.concatenate(tables) if tables else np.zeros((0, 1))
-    pictures = [share for one in tables if not np.isnan(share := pck.shares(one, NEAR)["points"])]
+    pictures = _within([one.ravel()[None] for one in tables])
     groups = [one.table for one in pairs if one.animals > 1 and one.table.size]
-    shares = pck.shares(rows, NEAR)
-    grouped = pck.shares(np.concatenate(groups), NEAR)["instances"] if groups else float("nan")
+    grouped = _within(groups)
     total = sum(one.animals for one in pairs)
+    named = sum(one.named for one in pairs)
     return Agreement(
-        points=shares["points"],
-        pictures=float(np.mean(np.array(pictures) >= 0.9)) if pictures else float("nan"),
-        animals=shares["instances"],
-        in_groups=grouped,
-        strangers=sum(one.strangers for one in pairs) / total if total else float("nan"),
+        points=pck.shares(rows, NEAR)["points"],
+        pictures=_mean(pictures >= MOST_OF),
+        whole=_mean(pictures == 1),
+        animals=_mean(_within(tables)),
+        in_groups=_mean(grouped),
+        right_in_groups=_mean(grouped >= MOST_OF),
+        strangers=_share(sum(one.strangers for one in pairs), total),
+        misnamed=_share(sum(one.misnamed for one in pairs), named),
         counted=int((~np.isnan(rows)).sum()),
     )
+
+
+def _within(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Share of each row's points that are within; rows without any are left out."""
+    rows = [row[~np.isnan(row)] for table in tables for row in table]
+    return np.array([np.mean(row < NEAR) for row in rows if len(row)])
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
