@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 
 from tetrapose import skeletons
 from tetrapose.errors import UserError
-from tetrapose.render.pose_picture import HIDDEN, REACH, drawn_points, pose_picture
+from tetrapose.render.pose_picture import (
+    HIDDEN,
+    REACH,
+    drawn_points,
+    pose_and_overlay,
+    pose_picture,
+)
 from tetrapose.render.pose_styles import figure, load_pose_style, pose_styles
 from tetrapose.structures import Instances
 
@@ -343,3 +349,29 @@ def test_the_safe_style_is_told_apart_by_every_eye(eye):
     for part in ("front", "back", "head"):
         left, right = lab(np.array([parts[part]["left"], parts[part]["right"]]), eye)
         assert np.linalg.norm(left - right) > 30, (eye, part)
+
+
+def test_both_pictures_painted_once_are_the_two_painted_apart():
+    ground = np.random.default_rng(1).integers(0, 255, (256, 288, 3), dtype=np.uint8)
+    for style in STYLES:
+        pose, over = pose_and_overlay(ground, scene(SEED), SEED, style=style, hidden="faint")
+        alone = {"style": style, "hidden": "faint"}
+        np.testing.assert_array_equal(pose, pose_picture((288, 256), scene(SEED), SEED, **alone))
+        upon = pose_picture((288, 256), scene(SEED), SEED, ground=ground, **alone)
+        np.testing.assert_array_equal(over, upon)
+
+
+def test_a_ground_is_covered_as_much_as_it_is_painted():
+    """White ground less black ground is what shines through; in between it lies between."""
+    size, animals = (320, 240), instances(dog(2)[None])
+    black = pose_picture(size, animals, SEED)
+    np.testing.assert_array_equal(
+        pose_picture(size, animals, SEED, ground=np.zeros((240, 320, 3), np.uint8)), black
+    )
+    white, grey = (
+        pose_picture(size, animals, SEED, ground=np.full((240, 320, 3), value, np.uint8))
+        for value in (255, 128)
+    )
+    shine = white.astype(float) - black
+    assert np.ptp(shine, axis=-1).max() == 0  # alike in all colours
+    np.testing.assert_allclose(grey, black + shine * 128 / 255, atol=0.51)

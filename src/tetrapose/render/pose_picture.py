@@ -1,7 +1,7 @@
 """The pose picture: animals as a pose-guided generator sees them, equal to the bit everywhere.
 
 One renderer for building triplets, for training and for asking the trained generator. Points are
-rounded to 1/16 px; what follows are whole numbers and single float64 operations that IEEE 754
+rounded to 1/16 px; what follows are whole numbers and single float operations that IEEE 754
 rounds in one way only (no library's drawing, no threads), so that the bytes depend on nothing but
 the arguments and the style's version.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from tetrapose.errors import UserError
-from tetrapose.render.pose_styles import Figure, PoseStyle, figure, load_pose_style
+from tetrapose.render.pose_styles import PoseStyle, figure, load_pose_style
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances
 
@@ -50,21 +51,66 @@ def pose_picture(
     """
     look = load_pose_style(style) if isinstance(style, str) else style
     width, height = size
+    strengths = _strengths(instances, threshold, hidden)
     if ground is None:
-        canvas = np.zeros((height, width, 3), dtype=np.uint8)
-    else:
-        if ground.shape != (height, width, 3) or ground.dtype != np.uint8:
-            raise ValueError(f"ground must be ({height}, {width}, 3) uint8, not {ground.shape}")
-        canvas = ground.copy()
+        return cv2.merge(_painted(size, instances.keypoints, strengths, look, skeleton, planes=3))
+    if ground.shape != (height, width, 3) or ground.dtype != np.uint8:
+        raise ValueError(f"ground must be ({height}, {width}, 3) uint8, not {ground.shape}")
+    return _over(ground, _painted(size, instances.keypoints, strengths, look, skeleton, planes=4))
+
+
+def pose_and_overlay(
+    ground: np.ndarray,
+    instances: Instances,
+    skeleton: Skeleton,
+    *,
+    style: str | PoseStyle = "animal_controlnet",
+    threshold: float = 0.0,
+    hidden: str = "drawn",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two pictures that ``pose_picture`` gives without a ground and with it, painted once."""
+    look = load_pose_style(style) if isinstance(style, str) else style
+    size = (ground.shape[1], ground.shape[0])
+    strengths = _strengths(instances, threshold, hidden)
+    planes = _painted(size, instances.keypoints, strengths, look, skeleton, planes=4)
+    return cv2.merge(planes[:3]), _over(ground, planes)
+
+
+def _painted(
+    size: tuple[int, int], points: np.ndarray, strengths: np.ndarray, look: PoseStyle,
+    skeleton: Skeleton, *, planes: int,
+) -> np.ndarray:  # fmt: skip
+    """The colours on black as ``planes`` (P, H, W) uint8; of 4 the last is the paint's coverage.
+
+    Planes lie one behind the other since arithmetic runs along rows several times faster so.
+    """
+    canvas = np.zeros((planes, size[1], size[0]), dtype=np.uint8)
     plan = figure(look, skeleton)
     half, radius = look.widths(size)
-    pen = _Pen(canvas, round(half * UNIT), round(radius * UNIT), look.limb_shape)
-    strengths = _strengths(instances, threshold, hidden)
-    places = np.where(strengths[..., None] > 0, np.nan_to_num(instances.keypoints), 0.0)
+    limbs, dots = (_tones(colours, planes) for colours in (plan.limbs, plan.points))
+    pen = _Pen(canvas, round(half * UNIT), round(radius * UNIT), look.limb_shape, limbs, dots)
+    places = np.where(strengths[..., None] > 0, np.nan_to_num(points), 0.0)
     places = np.floor(places * UNIT + 0.5).astype(np.int64)
     for row in _far_to_near(places, strengths):
-        _paint(pen, places[row], strengths[row], plan)
+        _paint(pen, places[row], strengths[row], plan.edges)
     return canvas
+
+
+def _tones(colours: np.ndarray, planes: int) -> np.ndarray:
+    """Colours (M, 3) as (M, P, 1, 1) uint16, full coverage beside them where there is a plane."""
+    out = np.full((len(colours), planes, 1, 1), 255, dtype=np.uint16)
+    out[:, :3, 0, 0] = colours
+    return out
+
+
+def _over(ground: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """A copy of the ground (H, W, 3) with what was painted (4, H, W) laid over it.
+
+    A product of two bytes over 255 is never near a half: it is rounded alike on every machine.
+    """
+    clear = cv2.bitwise_not(planes[3])
+    left = cv2.multiply(ground, cv2.merge([clear, clear, clear]), scale=1 / 255)
+    return cv2.add(left, cv2.merge(planes[:3]), dst=left)  # black shone through where it does now
 
 
 def drawn_points(
@@ -105,34 +151,49 @@ def _far_to_near(places: np.ndarray, strengths: np.ndarray) -> list[int]:
 
 @dataclass(frozen=True)
 class _Pen:
-    """A canvas with a limb's half-width and a point's radius, in sixteenths of a pixel."""
+    """A canvas (P, H, W) with a limb's half-width and a point's radius, in sixteenths of a pixel.
+
+    ``limbs`` (E, P, 1, 1) and ``dots`` (K, P, 1, 1) are what they are painted with.
+    """
 
     canvas: np.ndarray
     half: int
     radius: int
     shape: str
+    limbs: np.ndarray
+    dots: np.ndarray
 
 
-def _paint(pen: _Pen, places: np.ndarray, strengths: np.ndarray, plan: Figure) -> None:
-    for (a, b), colour in zip(plan.edges.tolist(), plan.limbs, strict=True):
-        strength = int(min(strengths[a], strengths[b]))
+def _paint(pen: _Pen, places: np.ndarray, strengths: np.ndarray, edges: np.ndarray) -> None:
+    where, shown = places.tolist(), strengths.tolist()
+    for (a, b), tone in zip(edges.tolist(), pen.limbs, strict=True):
+        strength = min(shown[a], shown[b])
         if strength:
-            _limb(pen, places[a], places[b], colour, strength)
-    for place, strength, colour in zip(places, strengths.tolist(), plan.points, strict=True):
+            _limb(pen, (*where[a], *where[b]), _dimmed(tone, strength))
+    for place, strength, tone in zip(where, shown, pen.dots, strict=True):
         if strength:
-            _disc(pen, place, colour, strength)
+            _disc(pen, place, _dimmed(tone, strength))
 
 
-def _disc(pen: _Pen, place: np.ndarray, colour: np.ndarray, strength: int) -> None:
-    x, y = place.tolist()
+def _dimmed(tone: np.ndarray, strength: int) -> np.ndarray:
+    """A darker colour and not a thinner coat: it looks the same over a limb's end."""
+    if strength == FULL:
+        return tone
+    out = tone.copy()
+    out[:3] = tone[:3] * strength // FULL
+    return out
+
+
+def _disc(pen: _Pen, place: list[int], tone: np.ndarray) -> None:
+    x, y = place
     cover, reach = _stamp(pen.radius, x % UNIT, y % UNIT)
     left, top = x // UNIT - reach, y // UNIT - reach
-    height, width = pen.canvas.shape[:2]
+    height, width = pen.canvas.shape[1:]
     window = (max(left, 0), max(top, 0))
     window += (min(left + cover.shape[1], width), min(top + cover.shape[0], height))
     if window[2] > window[0] and window[3] > window[1]:
         seen = cover[window[1] - top : window[3] - top, window[0] - left : window[2] - left]
-        _mix(pen.canvas, window, seen, colour, strength)
+        _mix(pen.canvas, window, seen, tone)
 
 
 @lru_cache(maxsize=4096)
@@ -144,17 +205,15 @@ def _stamp(radius: int, x: int, y: int) -> tuple[np.ndarray, int]:
     return _cover(radius - far), reach
 
 
-def _limb(pen: _Pen, a: np.ndarray, b: np.ndarray, colour: np.ndarray, strength: int) -> None:
-    size = (pen.canvas.shape[1], pen.canvas.shape[0])
-    ends = (*a.tolist(), *b.tolist())
+def _limb(pen: _Pen, ends: tuple[int, int, int, int], tone: np.ndarray) -> None:
+    size = (pen.canvas.shape[2], pen.canvas.shape[1])
     for window, cover in _covers(ends, pen.half, pen.shape, size):
-        _mix(pen.canvas, window, cover, colour, strength)
+        _mix(pen.canvas, window, cover, tone)
 
 
-@lru_cache(maxsize=256)  # a picture is mostly drawn twice, on black and over its ground
 def _covers(
     ends: tuple[int, int, int, int], half: int, shape: str, size: tuple[int, int]
-) -> tuple[tuple[Window, np.ndarray], ...]:
+) -> list[tuple[Window, np.ndarray]]:
     """Windows of a limb with their coverage (H, W).
 
     Strip by strip, so that a long slanting limb costs its length and not its box.
@@ -162,7 +221,7 @@ def _covers(
     a, b = ends[:2], ends[2:]
     box = _window(size, a, b, half)
     if box is None:
-        return ()
+        return []
     inside = _ellipse if shape == "ellipse" else _band
     along = (b[0] - a[0], b[1] - a[1])
     out = []
@@ -178,7 +237,7 @@ def _covers(
         x = np.arange(window[0], window[2], dtype=np.float64) * UNIT - a[0]
         y = np.arange(top, bottom, dtype=np.float64) * UNIT - a[1]
         out.append((window, _cover(inside(x, y, along, half))))
-    return tuple(out)
+    return out
 
 
 def _band(x: np.ndarray, y: np.ndarray, along: Place, half: int) -> np.ndarray:
@@ -242,30 +301,21 @@ def _window(size: tuple[int, int], a: Place, b: Place, reach: int) -> Window | N
 
 
 def _cover(depth: np.ndarray) -> np.ndarray:
-    """Depth inside a border in sixteenths, overwritten -> coverage 0..FULL, int32."""
+    """Depth inside a border in sixteenths, overwritten -> coverage 0..FULL, uint16."""
     depth += UNIT / 2
     depth *= FULL / UNIT
     depth += 0.5
     np.maximum(depth, 0.0, out=depth)
     np.minimum(depth, float(FULL), out=depth)
-    return depth.astype(np.int32)
+    return depth.astype(np.uint16)
 
 
-def _mix(
-    canvas: np.ndarray,
-    window: Window,
-    cover: np.ndarray,
-    colour: np.ndarray,
-    strength: int,
-) -> None:
-    """Lay a colour of that strength over the canvas, in place, by coverage (H, W).
-
-    What is faint is a darker colour and not a thinner coat: it looks the same over a limb's end.
-    """
+def _mix(canvas: np.ndarray, window: Window, cover: np.ndarray, tone: np.ndarray) -> None:
+    """Lay a colour (P, 1, 1) over the canvas, in place, by coverage (H, W)."""
     left, top, right, bottom = window
-    part = canvas[top:bottom, left:right]
-    change = np.subtract(colour * strength // FULL, part, dtype=np.int32)
-    change *= cover[..., None]
-    change += FULL // 2
-    change >>= 8  # over FULL, rounded to the nearest
-    np.add(part, change, out=part, casting="unsafe")
+    part = canvas[:, top:bottom, left:right]
+    mixed = part * (FULL - cover)  # of both no more than 255 * FULL: it fits into 16 bits
+    mixed += tone * cover
+    mixed += FULL // 2
+    mixed >>= 8  # over FULL, rounded to the nearest
+    part[:] = mixed
