@@ -1,6 +1,6 @@
 # `make demo` shows it working, `make test` runs the tests; each sets up .venv the first time and
-# installs nothing the second. `make check` is what CI runs. PYTHON=/path/to/python chooses another
-# interpreter for .venv than the first suitable one found.
+# installs nothing the second. `make docs` builds the site from docs/, `make check` is what CI runs.
+# PYTHON=/path/to/python chooses another interpreter for .venv than the first suitable one found.
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -15,9 +15,9 @@ ifneq ($(TCMALLOC),)
 RUN := LD_PRELOAD=$(TCMALLOC)$${LD_PRELOAD:+:$$LD_PRELOAD}
 endif
 
-SOURCES := src tests benchmarks demo
+SOURCES := src tests benchmarks demo docs/site
 
-.PHONY: demo test check lint types format
+.PHONY: demo test check lint types format docs
 
 demo: $(VENV)/.ready
 	@$(RUN) $(PY) demo/run.py --out demo_out
@@ -25,7 +25,7 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	@$(RUN) $(PY) -m pytest -n 2
 
-check: lint types test
+check: lint types docs test
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check $(SOURCES)
@@ -33,6 +33,12 @@ lint: $(VENV)/.ready-dev
 
 types: $(VENV)/.ready-dev
 	$(VENV)/bin/pyright
+
+# Any warning, a link or an anchor that leads nowhere too, is an error.
+docs: $(VENV)/.ready-dev
+	@if $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict; \
+	else echo "The site is built with Python 3.11 or newer: left out"; fi
 
 format: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check --fix $(SOURCES)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
 import re
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -115,6 +117,98 @@ def parse_faults(line: str, words: list[str]) -> list[str]:
     except UserError as error:
         return [f"{line}: {error}"]
     return []
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    """What the site is made with; it is no module of the package."""
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/site/hooks.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def missing_commands(text: str, words: list[tuple[str, ...]]) -> list[str]:
+    """Commands without a section, and subcommands that their command's section does not show."""
+    sections = {}
+    for part in re.split(r"^## ", text, flags=re.M)[1:]:
+        heading, _, body = part.partition("\n")
+        sections |= dict.fromkeys(heading.split(", "), body)
+    return [
+        " ".join(some)
+        for some in words
+        if f"tetrapose {' '.join(some)} " not in sections.get(some[0], "").replace("\n", " ")
+    ]
+
+
+def test_every_command_has_its_section(hooks):
+    text = (ROOT / "docs/command_line.md").read_text(encoding="utf-8")
+    leaves = [
+        words
+        for words, parser in hooks.commands(build_parser())
+        if not any(isinstance(a, argparse._SubParsersAction) for a in parser._actions)
+    ]
+    assert len(leaves) > len(COMMANDS)
+    assert missing_commands(text, leaves) == []
+
+
+def test_a_command_without_a_section_is_seen():
+    text = "# Commands\n\n## one, two\n\n`tetrapose one x`, `tetrapose two a --b`\n"
+    words = [("one",), ("two", "a"), ("two", "b"), ("three",)]
+    assert missing_commands(text, words) == ["two b", "three"]
+
+
+def test_the_site_has_every_option(hooks):
+    page = hooks.options()
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    assert "train" in headings
+    assert "weights push" in headings
+    assert all(word in page for word in ("--patience", "--dry-run", "usage: tetrapose info"))
+
+
+@pytest.mark.parametrize(
+    "path, link, on_the_site",
+    [
+        ("README.md", "[films](docs/videos.md)", "[films](videos.md)"),
+        ("README.md", "![a](docs/images/opening.jpg)", "![a](images/opening.jpg)"),
+        ("README.md", "[CONTRIBUTING.md](CONTRIBUTING.md)", "[Contributing](contributing.md)"),
+        ("docs/videos.md", "[a](#speed)", "[a](#speed)"),
+        ("docs/videos.md", "[a](../README.md#limits)", "[a](index.md#limits)"),
+        ("docs/videos.md", "[conventions.md](conventions.md)", "[Conventions](conventions.md)"),
+        ("docs/a.md", "[a](../src/tetrapose/cli.py)", "[a](files/src/tetrapose/cli.py.md)"),
+        ("docs/a.md", "[n](notebooks/dense_points.ipynb)", "[n](notebooks/dense_points.md)"),
+        ("docs/notebooks/n.md", "[a](../codecs.md)", "[a](../codecs.md)"),
+        ("docs/a.md", "[a](https://example.org/b)", "[a](https://example.org/b)"),
+        ("docs/a.md", "[a](nowhere.md)", "[a](nowhere.md)"),  # left to MkDocs, which tells
+        ("docs/a.md", "```\n[a](../README.md)\n```", "```\n[a](../README.md)\n```"),
+    ],
+)
+def test_links_are_moved_to_the_site(hooks, path, link, on_the_site):
+    assert hooks.moved(link, PurePosixPath(path)) == on_the_site
+
+
+def test_files_linked_to_become_pages(hooks):
+    text = "[a](../src/tetrapose/cli.py) [b](../README.md) [c](codecs.md) [d](x.md)"
+    assert list(hooks.outside(text, PurePosixPath("docs/a.md"))) == ["src/tetrapose/cli.py"]
+    assert "```python\n" in hooks.shown("src/tetrapose/cli.py")
+
+
+def test_notebooks_become_pages_with_their_pictures(hooks):
+    made = hooks.notebook(ROOT / "docs/notebooks/dense_points.ipynb")
+    page = made.pop("notebooks/dense_points.md")
+    assert page.startswith("# ")
+    assert made
+    for name, picture in made.items():
+        assert picture[:3] in (b"\xff\xd8\xff", b"\x89PN")
+        assert f"]({PurePosixPath(name).name})" in page
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= listed
 
 
 def test_there_are_documents():
