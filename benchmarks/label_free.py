@@ -32,8 +32,10 @@ FEW = {f"few_{share}": "animal_pose_few" for share in (5, 10, 20)}
 METHODS = (
     "supervised", "pseudo_labels", "fixmatch", "uda", "mean_teacher", "freenet",
     "freenet_no_parts", "freenet_no_feedback", "freenet_one_network", "scarcenet", "two_looks",
-    "all",
+    "average", "all",
 )  # fmt: skip
+# what stands for a method: labels alone with the averaged weights that two_looks answers with
+AS = {"all": ["supervised"], "average": ["two_looks", "method.weight=0"]}
 KINDS = ("overall", "labelled", "unlabelled")
 
 
@@ -104,8 +106,8 @@ def run(table: str, method: str, seed: int, args: argparse.Namespace) -> dict:
     label_free(preset, first, "supervised", [*about, *pace, *args.first_set])
     pace = [f"steps={args.steps}", f"every={max(args.steps // args.checks, 1)}"]
     start = f"start={first / 'model.safetensors'}"
-    chosen = "supervised" if whole else method
-    return label_free(preset, base / method, chosen, [*about, *pace, *args.then_set, start])
+    chosen, *more = AS.get(method, [method])
+    return label_free(preset, base / method, chosen, [*about, *pace, *args.then_set, start, *more])
 
 
 def label_free(preset: str, folder: Path, method: str, about: list[str]) -> dict:

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from tetrapose import cli, geometry, images
-from tetrapose.data import open_set, packed
+from tetrapose.data import open_set, packed, packs
 from tetrapose.data.crops import CropDataset
+from tetrapose.data.splits import files, recipes
 from tetrapose.errors import UserError
 
 
@@ -66,6 +67,20 @@ def test_a_split_names_pictures_as_the_original_did(original, tmp_path):
     part = open_set(f"packed:{tmp_path / 'p'}", split=tmp_path / "val.txt")
     assert len(part) == 2
     assert images.read_size(part.path(0)) == (48, 64)
+
+
+def test_a_split_made_of_a_pack_fits_it_and_the_original(original, tmp_path):
+    folder = tmp_path / "p"
+    packed.write(original, folder, "coco")
+    made = recipes.make(open_set(f"packed:{folder}"), "ratio", options={"shares": "1:1"})
+    assert made.parts == recipes.make(original, "ratio", options={"shares": "1:1"}).parts
+    file = tmp_path / "parts.json"
+    files.write(made, file)
+    halves = [open_set(f"packed:{folder}", split=f"{file}:{p}") for p in ("train", "val")]
+    assert sum(map(len, halves)) == len(open_set(f"packed:{folder}"))
+    (folder / "coco.json").unlink()
+    with pytest.raises(UserError, match="none is there; pack or copy it again"):
+        packs.original_names(halves[0])
 
 
 def test_what_cannot_be_decoded_is_told_and_left_out(original, tmp_path):

@@ -23,9 +23,11 @@ import numpy as np
 
 from tetrapose.data.reading import write_text
 from tetrapose.errors import UserError
+from tetrapose.structures import PoseSet
 
 FORMAT = "tetrapose pack 1"
 RAW = "rgb"  # bare pixels, uint8, interleaved
+SUFFIX = ".pack"
 STAMP = 4  # bytes, mtime, ctime, inode
 
 
@@ -108,7 +110,7 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         marks = np.array([lengths, sums], dtype=np.int64)
-        data = f"{name}-{_digest(marks.tobytes())[:16]}.pack"
+        data = f"{name}-{_digest(marks.tobytes())[:16]}{SUFFIX}"
         index = _index(rows, marks, encoding=encoding, data=data, more=more())
         part.replace(folder / data)
         write_text(folder / f"{name}.json", index.to_text())
@@ -144,6 +146,24 @@ def read(folder: Path, name: str) -> Index:
     if there != index.length:
         raise Unfit(f"its data are {there:,} bytes, {index.length:,} are due")
     return index
+
+
+def original_names(pose_set: PoseSet) -> tuple[str, ...]:
+    """The names that a packed set's pictures had before; those of any other set as they are.
+
+    A split names pictures by these: it then fits the pack and the set it was made of. Raises
+    UserError where a pack has gone since the set was opened.
+    """
+    data = {os.path.dirname(file) for file in pose_set.files}
+    if len(data) != 1 or not (pack := data.pop()).endswith(SUFFIX):
+        return pose_set.files
+    name = pack.removesuffix(SUFFIX).rpartition("-")[0]
+    try:
+        index = read(pose_set.root, name)
+    except Unfit as why:
+        raise UserError(f"{pose_set.root / name}.json: {why}; pack or copy it again") from None
+    places = dict(zip(index.starts.tolist(), index.files, strict=True))
+    return tuple(places[int(os.path.basename(f).partition("-")[0])] for f in pose_set.files)
 
 
 def mapped(folder: Path, index: Index) -> np.ndarray:
@@ -248,7 +268,7 @@ def _from(values: dict[str, Any]) -> Index:
 
 def _clear(folder: Path, name: str, keep: str) -> None:
     """Remove data of before, and what killed writers left."""
-    for pattern in (f"{name}-*.pack", f".{name}.*.part"):
+    for pattern in (f"{name}-*{SUFFIX}", f".{name}.*.part"):
         for path in folder.glob(pattern):
             if path.name != keep:
                 path.unlink(missing_ok=True)

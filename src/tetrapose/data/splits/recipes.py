@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tetrapose.data import packs
 from tetrapose.data.splits import pictures, points
 from tetrapose.data.splits.files import SplitFile
 from tetrapose.data.splits.pictures import Made
@@ -64,6 +65,7 @@ def make(
             raise UserError(f"{recipe} has no option {name!r}; {told}")
     given = {name: _value(recipe, name, value, known[name]) for name, value in given.items()}
     source = source_of(pose_set, spec, within)
+    pose_set = replace(pose_set, files=packs.original_names(pose_set))
     made = RECIPES[recipe](pose_set, seed=seed, groups=groups, **given)
     parts = made.parts
     empty = [
