@@ -15,6 +15,12 @@ def tiny_base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_xl(tmp_path_factory) -> Path:
+    pytest.importorskip("diffusers")
+    return tiny_sd.base_xl(tmp_path_factory.mktemp("sdxl") / "tiny")
+
+
+@pytest.fixture(scope="session")
 def tiny_library(tmp_path_factory) -> Path:
     pytest.importorskip("pyarrow")
     return tiny_sd.library(tmp_path_factory.mktemp("triplets"))

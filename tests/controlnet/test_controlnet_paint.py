@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny_sd
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,24 +26,32 @@ from tetrapose.render.pose_picture import pose_picture
 from tetrapose.structures import Instances
 
 
+class Vae:
+    """Latents are the picture itself, from 0 to 1."""
+
+    dtype = torch.float32
+    config = SimpleNamespace(scaling_factor=1.0)
+
+    def decode(self, latents):
+        return SimpleNamespace(sample=latents * 2 - 1)
+
+
 class Pipe:
     """Paints the pose picture dimmed, with a corner that shows the seed: no network."""
 
     def __init__(self) -> None:
         self.calls: list[dict] = []
+        self.vae = Vae()
 
     def set_progress_bar_config(self, **_) -> None:
         pass
 
     def __call__(self, **asked):
         self.calls.append(asked)
-
-        class Made:
-            images = asked["image"].permute(0, 2, 3, 1).numpy().copy() * 0.9
-
+        images = asked["image"] * 0.9
         for row, draw in enumerate(asked["generator"]):
-            Made.images[row, :8, :8] = (draw.initial_seed() % 256) / 255
-        return Made
+            images[row, :, :8, :8] = (draw.initial_seed() % 256) / 255
+        return SimpleNamespace(images=images)
 
 
 @pytest.fixture

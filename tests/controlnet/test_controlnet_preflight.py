@@ -66,7 +66,19 @@ def test_a_run_that_can_begin_has_nothing_wrong_and_nothing_is_written(
             lambda base: edited(
                 base / "unet" / "config.json", lambda c: c.update(addition_embed_type="text_time")
             ),
-            "SDXL is not supported",
+            "lacks text_encoder_2/, tokenizer_2/",
+        ),
+        (
+            lambda base: edited(
+                base / "unet" / "config.json", lambda c: c.update(addition_embed_type="image")
+            ),
+            "its UNet is told 'image'; bases are",
+        ),
+        (
+            lambda base: edited(
+                base / "text_encoder" / "config.json", lambda c: c.update(hidden_size=32)
+            ),
+            "text encoders give 32 numbers where its UNet reads 16",
         ),
         (
             lambda base: edited(base / "unet" / "config.json", lambda c: c.update(in_channels=9)),

@@ -140,10 +140,25 @@ def test_held_out_triplets_do_not_depend_on_the_order_and_are_few():
 
 def test_noise_differs_by_place_and_process():
     seeds = {
-        noise_seed(s, Position(e, b), r)
-        for s in (0, 1) for e in (0, 1) for b in (0, 1) for r in (0, 1)
+        noise_seed(s, Position(e, b), r, 2)
+        for s in (0, 1) for e in (0, 1) for b in (1, 2) for r in (0, 1)
     }  # fmt: skip
     assert len(seeds) == 16
+
+
+@given(st.integers(1, 5), st.integers(5, 60), st.integers(0, 99))
+def test_processes_together_draw_and_read_what_one_does(world, count, seed):
+    stock = made_up([count], sizes=[(64, 64), (64, 128)])
+    alone = list(islice(stream(stock, Order(seed, 1)), count - count % world))
+    ours = [
+        list(islice(stream(stock, Order(seed, 1, 16, rank, world)), count // world))
+        for rank in range(world)
+    ]
+    for number, (after, rows) in enumerate(alone):
+        place, mine = ours[number % world][number // world]
+        assert rows.tolist() == mine.tolist()
+        draws = noise_seed(seed, place, number % world, world)
+        assert draws == noise_seed(seed, after, 0, 1)
 
 
 def test_a_stock_shows_what_the_shards_hold(library, tmp_path):

@@ -1,9 +1,10 @@
-"""Stable Diffusion in miniature: random networks of a few hundred thousand numbers, a tokenizer."""
+"""Stable Diffusion and SDXL in miniature: random networks of some hundred thousand numbers."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,31 +21,65 @@ STYLE = "animal_controlnet-v1"
 
 def base(folder: Path, *, prediction: str = "epsilon") -> Path:
     """A pipeline's folder as diffusers lays it down; 8 pixels a latent cell, as in real ones."""
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextModel
 
     torch.manual_seed(0)
     tokenizer(folder / "tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=516, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+    CLIPTextModel(_reads(16)).save_pretrained(folder / "text_encoder")
+    _paints(folder, prediction, {"cross_attention_dim": 16, "attention_head_dim": 4})
+    return folder
+
+
+def base_xl(folder: Path) -> Path:
+    """SDXL in miniature: two text encoders, the second with a projection; sizes are told too."""
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(1)
+    tokenizer(folder / "tokenizer")
+    tokenizer(folder / "tokenizer_2")
+    CLIPTextModel(_reads(12, layers=2)).save_pretrained(folder / "text_encoder")
+    second = CLIPTextModelWithProjection(_reads(20, layers=2, projection_dim=24))
+    second.save_pretrained(folder / "text_encoder_2")
+    told = {
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + 24, "cross_attention_dim": 12 + 20,
+        "attention_head_dim": (2, 4), "transformer_layers_per_block": (1, 2),
+    }  # fmt: skip
+    _paints(folder, "epsilon", told)
+    index = {
+        "_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True,
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    }  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _reads(width: int, layers: int = 1, **more: Any) -> Any:
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
+        vocab_size=516, hidden_size=width, intermediate_size=32, num_hidden_layers=layers,
         num_attention_heads=2, max_position_embeddings=16, bos_token_id=512, eos_token_id=513,
-        pad_token_id=513,
+        pad_token_id=513, **more,
     )  # fmt: skip
-    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+
+
+def _paints(folder: Path, prediction: str, told: dict[str, Any]) -> None:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+
     AutoencoderKL(
         block_out_channels=(8, 8, 8, 8), norm_num_groups=4, layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
     ).save_pretrained(folder / "vae")  # fmt: skip
     UNet2DConditionModel(
         sample_size=8, block_out_channels=WIDTHS, norm_num_groups=4, layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), attention_head_dim=4,
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=16,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), **told,
     ).save_pretrained(folder / "unet")  # fmt: skip
     DDPMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
         prediction_type=prediction,
     ).save_pretrained(folder / "scheduler")  # fmt: skip
-    return folder
 
 
 def tokenizer(folder: Path) -> Path:

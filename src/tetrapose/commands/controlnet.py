@@ -6,9 +6,9 @@
     --pose dog.json --prompt "a dog on a lawn" --count 4 --out painted
   tetrapose controlnet score painted --real LIBRARY
 
-LIBRARY is a folder of tetrapose triplets build; --base the folder of a Stable Diffusion 1.5 or 2.1
-pipeline, which is never fetched. train stops and goes on: the same command does what is left, and
-on a CPU comes to the same weights to the bit. See docs/controlnet.md.
+LIBRARY is a folder of tetrapose triplets build; --base the folder of a Stable Diffusion 1.5, 2.1
+or SDXL pipeline, which is never fetched. train stops and goes on: the same command does what is
+left, and on a CPU comes to the same weights to the bit. See docs/controlnet.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _add_train(verbs: Any) -> None:
     verb = verbs.add_parser("train", help="train a ControlNet, or go on with a run")
     add = verb.add_argument
     add("libraries", nargs="+", metavar="LIBRARY", help="libraries of triplets")
-    add("--base", required=True, metavar="DIR|NAME", help="Stable Diffusion 1.5 or 2.1, diffusers")
+    add("--base", required=True, metavar="DIR|NAME", help="Stable Diffusion 1.5, 2.1, SDXL")
     add("--out", required=True, metavar="RUN", help="the run's folder, new or begun")
     add("--preflight", action="store_true", help="look for all that can be wrong, then stop")
     add("--start", metavar="unet|DIR", help="from scratch (unet), or a ControlNet to go on from")
@@ -160,12 +160,13 @@ def _train(args: argparse.Namespace) -> int:
 def _progress(steps: int) -> Any:
     import os
 
-    if os.environ.get("RANK", "0") != "0":
-        return None
+    first = os.environ.get("RANK", "0") == "0"
 
     def tell(line: dict[str, Any]) -> None:
-        for told in line.get("left_out", ()):
+        for told in line.get("left_out", ()):  # each process reads triplets of its own
             print(f"\ntetrapose: left out: {told}", file=sys.stderr)
+        if not first:
+            return
         if line["done"] != "step":
             what = "back to the last checkpoint" if line["done"] == "back" else "skipped"
             print(f"\ntetrapose: step {line['step']}: not finite, {what}", file=sys.stderr)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tetrapose.controlnet.conditions import summary_width
 from tetrapose.errors import UserError
 
+SD, XL = "Stable Diffusion", "SDXL"
 NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-WEIGHTS = ("unet", "vae", "text_encoder")
-NAMES = {
-    "unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"
-}  # fmt: skip
-XL = "text_time"  # how a UNet of SDXL takes its second text and its sizes
+SECOND = ("text_encoder_2", "tokenizer_2")  # that SDXL has beside them
+DIFFUSERS = "diffusion_pytorch_model"  # how the files of networks that are not of text begin
 LARGEST_HEADER = 100_000_000
 
 
@@ -30,6 +29,23 @@ class Base:
     folder: Path
     configs: dict[str, dict[str, Any]]
     parameters: dict[str, int]
+
+    @property
+    def family(self) -> str:
+        """``SD`` (1.5 and 2.1) or ``XL``."""
+        return family_of(self.configs["unet"], self.folder)
+
+    @property
+    def wide_vae(self) -> bool:
+        """Whether the VAE overflows half precision and stays in float32, as SDXL's does."""
+        return self.family == XL and bool(self.configs["vae"].get("force_upcast", True))
+
+    @property
+    def silence(self) -> bool:
+        """Whether a caption that is left out is told as zeros."""
+        return self.family == XL and bool(
+            self.configs.get("index", {}).get("force_zeros_for_empty_prompt", True)
+        )
 
     @property
     def prediction(self) -> str:
@@ -55,33 +71,66 @@ class Base:
 def find_base(name: str | Path) -> Base:
     """The pipeline in a folder, or of a name that was fetched before; UserError for what lacks."""
     folder = _folder(name)
-    missing = [f"{part}/" for part in NEEDED if not (folder / part).is_dir()]
-    if missing:
-        raise UserError(
-            f"{folder}: lacks {', '.join(missing)}; the base is a diffusers pipeline's folder with"
-            f" {', '.join(NEEDED)}"
-        )
-    names = {"scheduler": "scheduler_config.json"}
-    configs = {
-        part: _json(folder / part / names.get(part, "config.json"))
-        for part in ("unet", "vae", "text_encoder", "scheduler")
-    }
-    if configs["unet"].get("addition_embed_type") == XL or (folder / "text_encoder_2").is_dir():
-        raise UserError(
-            f"{folder}: an SDXL pipeline; ControlNets are trained on Stable Diffusion 1.5 and 2.1"
-            " here, SDXL is not supported"
-        )
-    if int(configs["unet"].get("in_channels", 4)) != 4:
+    _demand_parts(folder, NEEDED)
+    unet = _json(folder / "unet" / "config.json")
+    texts, words = ["text_encoder"], ["tokenizer"]
+    if family_of(unet, folder) == XL:
+        _demand_parts(folder, (*NEEDED, *SECOND))
+        texts, words = [*texts, SECOND[0]], [*words, SECOND[1]]
+    configs = {part: _json(folder / part / "config.json") for part in ("vae", *texts)}
+    configs |= {"unet": unet, "scheduler": _json(folder / "scheduler" / "scheduler_config.json")}
+    if (folder / "model_index.json").exists():
+        configs["index"] = _json(folder / "model_index.json")
+    if int(unet.get("in_channels", 4)) != 4:
         raise UserError(
             f"{folder}: its UNet takes masks or pictures (inpainting); give the plain one"
         )
     blocks = len(configs["vae"].get("block_out_channels", ()))
     if blocks != 4:
         raise UserError(f"{folder}: its VAE has {blocks} levels; ControlNets here go with 4")
-    if not list((folder / "tokenizer").glob("*.json")):
-        raise UserError(f"{folder / 'tokenizer'}: no vocabulary; fetch the folder again")
-    parameters = {part: count_parameters(folder / part, NAMES[part]) for part in WEIGHTS}
+    if configs["vae"].get("latents_mean") is not None:
+        raise UserError(f"{folder}: its VAE shifts latents, which is not supported; give SDXL 1.0")
+    for part in words:
+        if not list((folder / part).glob("*.json")):
+            raise UserError(f"{folder / part}: no vocabulary; fetch the folder again")
+    _demand_texts_fit(folder, configs, texts)
+    stems = {"unet": DIFFUSERS, "vae": DIFFUSERS} | dict.fromkeys(texts, "model")
+    parameters = {part: count_parameters(folder / part, stem) for part, stem in stems.items()}
     return Base(folder, configs, parameters)
+
+
+def family_of(unet: dict[str, Any], folder: Path) -> str:
+    """``SD`` or ``XL`` by what a UNet is told beside words; UserError for any other."""
+    kind = unet.get("addition_embed_type")
+    if kind not in (None, "text_time"):
+        raise UserError(
+            f"{folder}: its UNet is told {kind!r}; bases are Stable Diffusion 1.5, 2.1 and SDXL"
+        )
+    return XL if kind else SD
+
+
+def _demand_parts(folder: Path, parts: tuple[str, ...]) -> None:
+    missing = [f"{part}/" for part in parts if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(
+            f"{folder}: lacks {', '.join(missing)}; the base is a diffusers pipeline's folder with"
+            f" {', '.join(parts)}"
+        )
+
+
+def _demand_texts_fit(folder: Path, configs: dict[str, dict[str, Any]], texts: list[str]) -> None:
+    """UserError where the UNet was made for other text encoders, as the refiner of SDXL is."""
+    unet = configs["unet"]
+    wide = sum(int(configs[name].get("hidden_size", 0)) for name in texts)
+    pairs: list[tuple[Any, Any]] = [(wide, unet.get("cross_attention_dim"))]
+    if len(texts) == 2:
+        pairs.append((configs[texts[1]].get("projection_dim"), summary_width(unet)))
+    for mine, due in pairs:
+        if mine != due:
+            raise UserError(
+                f"{folder}: its text encoders give {mine} numbers where its UNet reads {due}; give"
+                " a whole base pipeline (no refiner), or fetch the folder again"
+            )
 
 
 def find_controlnet(path: str | Path, base: Base) -> dict[str, Any]:
@@ -90,13 +139,16 @@ def find_controlnet(path: str | Path, base: Base) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no ControlNet ({folder / 'config.json'} is missing)")
     config = _json(folder / "config.json")
-    count_parameters(folder, NAMES["unet"])
-    for name in ("cross_attention_dim", "block_out_channels"):
+    count_parameters(folder, DIFFUSERS)
+    for name in ("cross_attention_dim", "block_out_channels", "addition_embed_type"):
         mine, due = config.get(name), base.configs["unet"].get(name)
         if mine != due:
             raise UserError(
                 f"{folder}: was made for another base ({name} {mine}, the base's UNet has {due})"
             )
+    kind = str(config.get("_class_name", "ControlNetModel"))
+    if kind != "ControlNetModel":
+        raise UserError(f"{folder}: holds a {kind}, where a ControlNetModel is due")
     return config
 
 

@@ -7,12 +7,14 @@ with the same numbers as one that was never stopped.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tetrapose.controlnet.conditions import Told, summary_width
 from tetrapose.controlnet.loader import Batch
 from tetrapose.controlnet.networks import Networks
 from tetrapose.controlnet.stock import Stock
@@ -22,66 +24,83 @@ BLOCK = 1 << 20
 
 
 class Cache:
-    """Rows of a stock on disk, by picture size; with no folder all is computed each time."""
+    """Rows of a stock on disk, by picture size; with no folder all is computed each time.
 
-    def __init__(self, folder: Path | None, stock: Stock) -> None:
-        self._folder, self._count = folder, len(stock)
+    The files are made, and their place on the disk taken, here: of several processes the first
+    makes them before the others come.
+    """
+
+    def __init__(self, folder: Path | None, stock: Stock, net: Networks) -> None:
         self._shelves: dict[str, _Shelf] = {}
+        if folder is None:
+            return
+        # all triplets without a caption share the place behind the last
+        self._silent = len(stock)
+        sizes = [tuple(size) for size in stock.sizes.tolist()]
+        seen = Counter[tuple[int, int]]()
+        self._place = np.zeros(len(sizes), dtype=np.int64)  # of a row among those of its size
+        for row, size in enumerate(sizes):
+            self._place[row] = seen[size]
+            seen[size] += 1
+        vae, unet = net.vae.config, net.unet.config
+        factor = 2 ** (len(vae.block_out_channels) - 1)
+        shapes: dict[str, tuple[int, ...]] = {
+            _latents(size): (count, 2 * vae.latent_channels, size[1] // factor, size[0] // factor)
+            for size, count in seen.items()
+        }
+        shapes["texts"] = (len(stock) + 1, net.readers.length, unet.cross_attention_dim)
+        if summary_width(unet):
+            shapes["summaries"] = (len(stock) + 1, summary_width(unet))
+        self._shelves = {name: _Shelf(folder / f"{name}.f16", s) for name, s in shapes.items()}
 
     def moments(self, net: Networks, batch: Batch, *, keep: bool = True) -> Tensor:
         """(B, 2C, h, w) mean and log variance of the latents of a batch's pictures, float32."""
-        if self._folder is None or not keep:
+        if not self._shelves or not keep:
             return net.moments(batch.pictures).float()
         height, width = batch.pictures.shape[2:]
-        rows = list(batch.rows)
-        shelf = self._shelves.get(f"latents-{width}x{height}")
-        if shelf is None or not shelf.has(rows):
-            made = net.moments(batch.pictures).float().cpu()
-            shelf = self._shelf(f"latents-{width}x{height}", made.shape[1:])
-            shelf.put(rows, made)
-        return shelf.get(rows).to(net.device)
+        shelf, places = self._shelves[_latents((width, height))], self._place[list(batch.rows)]
+        if not shelf.has(places):
+            shelf.put(places, net.moments(batch.pictures))
+        return shelf.get(places).to(net.device)
 
-    def embedded(self, net: Networks, batch: Batch, *, keep: bool = True) -> Tensor:
-        """(B, L, D) text embeddings of a batch's captions."""
-        if self._folder is None or not keep:
-            return net.embedded(batch.captions)
-        # all triplets without a caption share the place behind the last
-        rows = [
-            row if text else self._count
-            for row, text in zip(batch.rows, batch.captions, strict=True)
-        ]
-        shelf = self._shelves.get("texts")
-        if shelf is None or not shelf.has(rows):
-            made = net.embedded(batch.captions).float().cpu()
-            shelf = self._shelf("texts", made.shape[1:])
-            shelf.put(rows, made)
-        return shelf.get(rows).to(device=net.device, dtype=net.dtype)
+    def read(self, net: Networks, batch: Batch, *, keep: bool = True) -> Told:
+        """What the networks are told of a batch's captions."""
+        if not self._shelves or not keep:
+            return net.readers.read(batch.captions)
+        rows = zip(batch.rows, batch.captions, strict=True)
+        places = np.array([row if text else self._silent for row, text in rows])
+        shelves = [self._shelves[name] for name in ("texts", "summaries") if name in self._shelves]
+        if not all(shelf.has(places) for shelf in shelves):
+            told = net.readers.read(batch.captions)
+            for shelf, values in zip(shelves, (told.words, told.summary), strict=False):
+                assert values is not None
+                shelf.put(places, values)
+        return Told(*(one.get(places).to(device=net.device, dtype=net.dtype) for one in shelves))
 
-    def _shelf(self, name: str, shape: tuple[int, ...]) -> _Shelf:
-        if name not in self._shelves:
-            assert self._folder is not None
-            self._shelves[name] = _Shelf(self._folder / f"{name}.f16", self._count + 1, shape)
-        return self._shelves[name]
+
+def _latents(size: tuple[int, int]) -> str:
+    return f"latents-{size[0]}x{size[1]}"
 
 
 class _Shelf:
     """(N, *shape) float16 in a file, with a byte a row in another that says whether it is there."""
 
-    def __init__(self, path: Path, count: int, shape: tuple[int, ...]) -> None:
-        _make(path, count * int(np.prod(shape)) * 2)
-        _make(path.with_suffix(".done"), count)
-        self._values = np.memmap(path, dtype=np.float16, mode="r+", shape=(count, *shape))
-        self._done = np.memmap(path.with_suffix(".done"), dtype=np.uint8, mode="r+", shape=(count,))
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        done = path.with_suffix(".done")
+        _make(path, int(np.prod(shape)) * 2)
+        _make(done, shape[0])
+        self._values = np.memmap(path, dtype=np.float16, mode="r+", shape=shape)
+        self._done = np.memmap(done, dtype=np.uint8, mode="r+", shape=shape[:1])
 
-    def has(self, rows: list[int]) -> bool:
-        return bool(self._done[rows].all())
+    def has(self, places: np.ndarray) -> bool:
+        return bool(self._done[places].all())
 
-    def put(self, rows: list[int], values: Tensor) -> None:
-        self._values[rows] = values.numpy().astype(np.float16)
-        self._done[rows] = 1
+    def put(self, places: np.ndarray, values: Tensor) -> None:
+        self._values[places] = values.float().cpu().numpy().astype(np.float16)
+        self._done[places] = 1
 
-    def get(self, rows: list[int]) -> Tensor:
-        return torch.from_numpy(np.asarray(self._values[rows], dtype=np.float32))
+    def get(self, places: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(self._values[places], dtype=np.float32))
 
 
 def _make(path: Path, length: int) -> None:

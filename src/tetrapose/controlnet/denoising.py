@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tetrapose.controlnet import losses, networks
+from tetrapose.controlnet.conditions import given
 from tetrapose.controlnet.loader import Batch, batch_of
 from tetrapose.controlnet.stream import Position
 
@@ -34,16 +35,15 @@ def objective(
     alpha = net.alphas.to(net.device)[timesteps].float()
     mixed = alpha[:, None, None, None]
     noisy = mixed.sqrt() * latents + (1 - mixed).sqrt() * noise
-    text = session.cache.embedded(net, batch, keep=keep)
+    told = session.cache.read(net, batch, keep=keep)
+    more = given(told, (batch.pictures.shape[3], batch.pictures.shape[2]))
     pose = batch.poses.to(net.device).float() / 255
     # a lone process that only looks must not wait for the others, as the wrapped one would
     control = session.control if torch.is_grad_enabled() else net.control
     with session.accelerator.autocast():
-        down, middle = control(
-            noisy, timesteps, encoder_hidden_states=text, controlnet_cond=pose, return_dict=False
-        )
+        down, middle = control(noisy, timesteps, controlnet_cond=pose, return_dict=False, **more)
         predicted = net.unet(
-            noisy.to(net.dtype), timesteps, encoder_hidden_states=text,
+            noisy.to(net.dtype), timesteps, **more,
             down_block_additional_residuals=[one.to(net.dtype) for one in down],
             mid_block_additional_residual=middle.to(net.dtype), return_dict=False,
         )[0]  # fmt: skip

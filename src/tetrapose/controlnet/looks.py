@@ -78,8 +78,7 @@ def _painter(session: Session) -> Painter:
     base = find_base(settings.base)
     scheduler = DDPMScheduler.from_pretrained(str(base.folder / "scheduler"))
     parts = {
-        "vae": net.vae, "text": net.text, "tokenizer": net.tokenizer, "unet": net.unet,
-        "scheduler": scheduler,
+        "readers": net.readers, "vae": net.vae, "unet": net.unet, "scheduler": scheduler,
     }  # fmt: skip
     how = How(steps=settings.look_steps, guidance=settings.guidance)
     style = session.stock.style

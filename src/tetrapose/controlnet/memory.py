@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from tetrapose.controlnet.base import Base
+from tetrapose.controlnet.conditions import given, nothing_told
 from tetrapose.controlnet.settings import Settings
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -70,11 +71,14 @@ def estimate(base: Base, settings: Settings, size: tuple[int, int]) -> Estimate:
     held = _held(unet, control, base, settings, size) * wide
     # the VAE's widest layer, which no gradient keeps: in, out and what the convolution unfolds
     first = base.configs["vae"].get("block_out_channels", [128])[0]
-    vae = 3.0 * first * math.prod(size) * settings.batch * wide
+    wide_vae = BYTES["float32"] if base.wide_vae else wide
+    vae = 3.0 * first * math.prod(size) * settings.batch * wide_vae
     whole = sum(p.numel() for p in control.parameters())
     return Estimate(
         learned=learned,
-        frozen=float(sum(base.parameters.values()) * wide),
+        frozen=float(
+            sum(base.parameters.values()) * wide + base.parameters["vae"] * (wide_vae - wide)
+        ),
         weights=4.0 * whole + 4.0 * learned,
         optimizer=float(ADAM[settings.optimizer] * learned),
         average=4.0 * learned if settings.ema else 0.0,
@@ -117,14 +121,12 @@ def _held(unet: Any, control: Any, base: Base, settings: Settings, size: tuple[i
             net.enable_gradient_checkpointing(tally.checkpointed)
     latents = torch.zeros((batch, 4, height // base.factor, width // base.factor), device="meta")
     steps = torch.zeros((batch,), dtype=torch.long, device="meta")
-    text = torch.zeros((batch, TEXT, base.configs["unet"]["cross_attention_dim"]), device="meta")
     pose = torch.zeros((batch, 3, height, width), device="meta")
+    more = given(nothing_told(base.configs["unet"], batch, TEXT, "meta"), size)
     with _fused(), saved_tensors_hooks(tally.hold, _same):
-        down, middle = control(
-            latents, steps, encoder_hidden_states=text, controlnet_cond=pose, return_dict=False
-        )
+        down, middle = control(latents, steps, controlnet_cond=pose, return_dict=False, **more)
         unet(
-            latents, steps, encoder_hidden_states=text, down_block_additional_residuals=down,
+            latents, steps, **more, down_block_additional_residuals=down,
             mid_block_additional_residual=middle, return_dict=False,
         )  # fmt: skip
     return tally.total + tally.most

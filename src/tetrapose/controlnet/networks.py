@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tetrapose.controlnet.base import Base
+from tetrapose.controlnet.base import XL, Base
+from tetrapose.controlnet.conditions import Readers
 from tetrapose.controlnet.settings import Settings
 from tetrapose.errors import UserError
 from tetrapose.triplets.library import told
@@ -29,8 +29,7 @@ the residuals go out by. Fresh ones are zero, and no addition before them could 
 class Networks:
     """What takes part in a step; only ``control`` learns."""
 
-    tokenizer: Any
-    text: Any
+    readers: Readers
     vae: Any
     unet: Any
     control: Any
@@ -39,18 +38,9 @@ class Networks:
     device: torch.device
     dtype: torch.dtype
 
-    def embedded(self, captions: Sequence[str]) -> Tensor:
-        """(B, L, D) text embeddings."""
-        ids = self.tokenizer(
-            list(captions), padding="max_length", truncation=True, return_tensors="pt",
-            max_length=self.tokenizer.model_max_length,
-        ).input_ids  # fmt: skip
-        with torch.no_grad():
-            return self.text(ids.to(self.device))[0]
-
     def moments(self, pictures: Tensor) -> Tensor:
         """(B, 2C, h, w) mean and log variance of the latents of pictures (B, 3, H, W) uint8."""
-        scaled = pictures.to(self.device).to(self.dtype) / 127.5 - 1
+        scaled = pictures.to(self.device).to(self.vae.dtype) / 127.5 - 1
         with torch.no_grad():
             return self.vae.encode(scaled).latent_dist.parameters
 
@@ -63,29 +53,43 @@ class Networks:
 
 
 def open_base(base: Base, *, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """The frozen parts of a pipeline by name, on the device."""
+    """The frozen parts of a pipeline by name, on the device; SDXL's VAE stays in float32."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
 
     _hush()
     where = str(base.folder)
     how: dict[str, Any] = {"torch_dtype": dtype, "use_safetensors": True}
+    vae = {**how, "torch_dtype": torch.float32} if base.wide_vae else how
     try:
         parts: dict[str, Any] = {
-            "tokenizer": CLIPTokenizer.from_pretrained(str(base.folder / "tokenizer")),
-            "text": CLIPTextModel.from_pretrained(
-                str(base.folder / "text_encoder"), dtype=dtype, use_safetensors=True
-            ),
-            "vae": AutoencoderKL.from_pretrained(where, subfolder="vae", **how),
+            "readers": _readers(base, dtype),
+            "vae": AutoencoderKL.from_pretrained(where, subfolder="vae", **vae),
             "unet": UNet2DConditionModel.from_pretrained(where, subfolder="unet", **how),
             "scheduler": DDPMScheduler.from_pretrained(where, subfolder="scheduler"),
         }
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         line = " ".join(str(error).split())[:160]
         raise UserError(f"{where}: cannot be loaded ({line}); fetch the folder again") from None
-    for name in ("text", "vae", "unet"):
-        parts[name].requires_grad_(False).eval().to(device)
+    for net in (*parts["readers"].encoders, parts["vae"], parts["unet"]):
+        net.requires_grad_(False).eval().to(device)
     return parts
+
+
+def _readers(base: Base, dtype: torch.dtype) -> Readers:
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    how: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    kinds: dict[str, Any] = {"": CLIPTextModel}
+    if base.family == XL:
+        kinds["_2"] = CLIPTextModelWithProjection
+    return Readers(
+        tuple(CLIPTokenizer.from_pretrained(str(base.folder / f"tokenizer{end}")) for end in kinds),
+        tuple(
+            kind.from_pretrained(str(base.folder / f"text_encoder{end}"), **how)
+            for end, kind in kinds.items()
+        ),
+        base.silence,
+    )
 
 
 def _hush() -> None:
@@ -110,8 +114,7 @@ def open_networks(settings: Settings, base: Base, device: torch.device) -> Netwo
         parts["unet"].enable_gradient_checkpointing()
         parts["unet"].train()  # diffusers checkpoints in this mode alone; it has no dropout
     return Networks(
-        tokenizer=parts["tokenizer"],
-        text=parts["text"],
+        readers=parts["readers"],
         vae=parts["vae"],
         unet=parts["unet"],
         control=control.to(device).train(),

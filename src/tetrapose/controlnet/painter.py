@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from tetrapose.controlnet import folder as files
-from tetrapose.controlnet.base import Base, find_base, find_controlnet
+from tetrapose.controlnet.base import XL, Base, find_base, find_controlnet
 from tetrapose.controlnet.poses import Pose
 from tetrapose.errors import UserError
 from tetrapose.render.pose_picture import pose_picture
@@ -116,9 +116,10 @@ class Painter:
             draws = [torch.Generator().manual_seed(int(seeds[i])) for i in some]
             shown = np.stack([poses[i] for i in some]).astype(np.float32) / 255
             try:
-                made = self.pipe(
+                latents = self.pipe(
                     prompt=[prompts[i] for i in some],
-                    negative_prompt=[self.how.negative] * len(some),
+                    # SDXL learned zeros for no words, which is what it takes nothing for
+                    negative_prompt=[self.how.negative] * len(some) if self.how.negative else None,
                     image=torch.from_numpy(shown).permute(0, 3, 1, 2),
                     height=shown.shape[1],
                     width=shown.shape[2],
@@ -126,8 +127,9 @@ class Painter:
                     guidance_scale=float(self.how.guidance),
                     controlnet_conditioning_scale=float(self.how.strength),
                     generator=draws,
-                    output_type="np",
+                    output_type="latent",
                 ).images
+                made = decoded(self.pipe.vae, latents)
             except torch.OutOfMemoryError:
                 raise UserError(
                     f"out of memory for {len(some)} pictures at once of"
@@ -185,21 +187,37 @@ def painter_of(
     how: How | None = None,
 ) -> Painter:  # fmt: skip
     """A painter of networks held already; ``parts`` as ``networks.open_base`` gives them."""
-    from diffusers import StableDiffusionControlNetPipeline, UniPCMultistepScheduler
-
-    scheduler: Any = UniPCMultistepScheduler.from_config(parts["scheduler"].config)
-    pipe = StableDiffusionControlNetPipeline(
-        vae=parts["vae"],
-        text_encoder=parts["text"],
-        tokenizer=parts["tokenizer"],
-        unet=parts["unet"],
-        controlnet=control,
-        scheduler=scheduler,
-        safety_checker=None,  # pyright: ignore[reportArgumentType]  # may be None
-        feature_extractor=None,  # pyright: ignore[reportArgumentType]
-        requires_safety_checker=False,
+    from diffusers import (
+        StableDiffusionControlNetPipeline,
+        StableDiffusionXLControlNetPipeline,
+        UniPCMultistepScheduler,
     )
+
+    readers = parts["readers"]
+    both: dict[str, Any] = {
+        "vae": parts["vae"], "unet": parts["unet"], "controlnet": control,
+        "scheduler": UniPCMultistepScheduler.from_config(parts["scheduler"].config),
+        "text_encoder": readers.encoders[0], "tokenizer": readers.tokenizers[0],
+        "feature_extractor": None,
+    }  # fmt: skip
+    if base.family == XL:
+        pipe: Any = StableDiffusionXLControlNetPipeline(
+            **both, text_encoder_2=readers.encoders[1], tokenizer_2=readers.tokenizers[1],
+            force_zeros_for_empty_prompt=readers.silence, add_watermarker=False,
+        )  # fmt: skip
+    else:
+        both["safety_checker"] = None
+        pipe = StableDiffusionControlNetPipeline(**both, requires_safety_checker=False)
     return Painter(pipe, style=style, title=title, multiple=base.multiple, side=base.side, how=how)
+
+
+def decoded(vae: Any, latents: Any) -> np.ndarray:
+    """(B, H, W, 3) pictures from 0 to 1 of latents (B, C, h, w), in the VAE's own precision."""
+    import torch
+
+    with torch.no_grad():
+        pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+    return ((pixels / 2 + 0.5).clamp(0, 1)).permute(0, 2, 3, 1).float().cpu().numpy()
 
 
 def canvas(size: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:

@@ -105,7 +105,7 @@ def _packages(settings: Settings) -> tuple[object, str]:
 def _base(settings: Settings) -> tuple[object, str]:
     base = find_base(settings.base)
     sizes = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in base.parameters.items())
-    return base, f"{base.folder}: {sizes}; predicts {base.prediction}"
+    return base, f"{base.folder}: {base.family}, {sizes}; predicts {base.prediction}"
 
 
 def _triplets(

@@ -18,7 +18,7 @@ FREE = ("steps", "every", "look", "look_steps", "guidance", "workers", "patience
 class Settings:
     """The rules of a run.
 
-    ``base`` is the folder or name of a Stable Diffusion 1.5 or 2.1 pipeline; ``start`` "unet"
+    ``base`` is the folder or name of a Stable Diffusion 1.5, 2.1 or SDXL pipeline; ``start`` "unet"
     (from scratch: a copy of its encoder) or the folder of a ControlNet to go on from. With ``lora``
     above 0 only low-rank additions of that rank are learned, besides the layers through which the
     pose picture comes in and the residuals go out.

@@ -121,7 +121,12 @@ def held_out(stock: Stock, count: int) -> np.ndarray:
     return np.array(sorted(sorted(range(len(stock)), key=marks.__getitem__)[:most]), dtype=np.int64)
 
 
-def noise_seed(seed: int, position: Position, rank: int) -> int:
-    """The seed of all that is drawn for one batch, so that a resumed run draws the same."""
-    text = f"noise:{seed}:{position.epoch}:{position.batch}:{rank}"
+def noise_seed(seed: int, position: Position, rank: int, world: int) -> int:
+    """The seed of all that is drawn for one batch, so that a resumed run draws the same.
+
+    It goes by the batch's place among those of all processes: two processes draw what one draws
+    that takes their batches one after another.
+    """
+    number = (position.batch - 1) * world + rank
+    text = f"noise:{seed}:{position.epoch}:{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

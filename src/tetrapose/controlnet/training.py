@@ -110,12 +110,14 @@ def _begin(libraries: Sequence[str | Path], out: Path, settings: Settings) -> Se
     average = {}
     if settings.ema:
         average = {k: p.detach().float().clone() for k, p in networks.learned(net.control).items()}
+    with accelerator.main_process_first():
+        cache = Cache(out / "cache" if settings.cache else None, stock, net)
     log = Log(out)
     guard = Guard(settings.patience, settings.most_back)
     session = Session(
         settings=settings, folder=out, libraries=tuple(map(str, libraries)), stock=stock,
         shown=shown, net=net, accelerator=accelerator, control=control, optimizer=optimizer,
-        cache=Cache(out / "cache" if settings.cache else None, stock), log=log,
+        cache=cache, log=log,
         state=State(guard, average),
     )  # fmt: skip
     there = files.read_checkpoint(out)
@@ -194,7 +196,6 @@ def _step(session: Session, stream: Iterator[Batch]) -> dict[str, Any]:
         group["lr"] = lr
     total = 0.0
     for number, batch in enumerate(batches):
-        state.guard.unreadable += len(batch.unreadable)
         more = number < len(batches) - 1
         with accelerator.no_sync(session.control) if more else nullcontext():
             loss = _loss(session, batch) / settings.accumulate
@@ -202,10 +203,18 @@ def _step(session: Session, stream: Iterator[Batch]) -> dict[str, Any]:
         total += float(loss.detach())
     parameters = list(networks.learned(session.net.control).values())
     norm = float(accelerator.clip_grad_norm_(parameters, settings.clip))
-    finite = bool(torch.isfinite(torch.tensor([total, norm])).all())
+    left_out = [told for batch in batches for told in batch.unreadable]
+    pictures, lost, bad = (
+        sum(map(len, batches)),
+        len(left_out),
+        not np.isfinite([total, norm]).all(),
+    )
     if accelerator.num_processes > 1:
-        bad = torch.tensor([0.0 if finite else 1.0], device=accelerator.device)
-        finite = float(accelerator.reduce(bad, "sum")) == 0
+        mine = torch.tensor([total, pictures, lost, bad], device=accelerator.device)
+        total, pictures, lost, bad = accelerator.reduce(mine, "sum").tolist()
+        total /= accelerator.num_processes
+    finite = not bad
+    state.guard.unreadable += int(lost)
     verdict = state.guard.judge(finite, [key for batch in batches for key in batch.keys])
     # half precision looks for its scale by steps that overflow: its own step is skipped then
     if verdict == "step" or accelerator.scaler is not None:
@@ -217,12 +226,11 @@ def _step(session: Session, stream: Iterator[Batch]) -> dict[str, Any]:
             losses.average_into(state.average, now, settings.ema, state.step)
         state.step += 1
     state.position = batches[-1].after
-    unreadable = [told for batch in batches for told in batch.unreadable]
     return {
         "step": state.step, "done": verdict, "loss": total, "norm": norm, "lr": lr,
         "epoch": state.position.epoch, "seconds": round(time.perf_counter() - began, 4),
-        "waited": round(waited, 4), "pictures": sum(map(len, batches)),
-        **state.guard.counts(), **({"left_out": unreadable} if unreadable else {}),
+        "waited": round(waited, 4), "pictures": int(pictures),
+        **state.guard.counts(), **({"left_out": left_out} if left_out else {}),
     }  # fmt: skip
 
 
@@ -230,7 +238,9 @@ def _loss(session: Session, batch: Batch) -> Tensor:
     """The weighted squared error of one batch, drawn by the batch's place in the stream."""
     accelerator = session.accelerator
     draw = torch.Generator().manual_seed(
-        noise_seed(session.settings.seed, batch.after, accelerator.process_index)
+        noise_seed(
+            session.settings.seed, batch.after, accelerator.process_index, accelerator.num_processes
+        )
     )
     if not len(batch):  # nothing of it could be read: a blank one, so that processes keep step
         return objective(session, blank(), draw) * 0.0
@@ -330,6 +340,7 @@ def _finish(session: Session) -> dict[str, Any]:
     card = files.card(
         session.settings, session.stock, session.libraries,
         {
+            "family": find_base(session.settings.base).family,
             "steps": state.step,
             "pictures_seen": sum(one["pictures"] for one in lines),
             "loss_of_the_last_100_steps": sum(tail) / max(len(tail), 1),
