@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from dataclasses import replace
 
 import piles
@@ -173,3 +175,14 @@ def test_a_damaged_piece_is_told(tmp_path, libraries, form):
     library.shard(0).write_bytes(library.shard(0).read_bytes()[:30_000])
     with pytest.raises(UserError, match=r"000000.tar: not a whole tar file"):
         export(library.root, tmp_path / "more", form)
+
+
+def test_a_shard_cut_anywhere_is_told(tmp_path, libraries):
+    whole = Library(libraries / "one").shards()[0].read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        second = tar.getmembers()[6].offset  # where the first triplet is whole
+    for length in (second, second + 100, second + 512, second + 700, len(whole) - 10240, 100):
+        cut = tmp_path / "cut.tar"
+        cut.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"cut.tar: not a whole tar file"):
+            list(shards.read(cut))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tetrapose.commands import triplets_show
 
 if TYPE_CHECKING:
-    from tetrapose.triplets.download import Manners
+    from tetrapose.triplets.manners import Manners
     from tetrapose.triplets.running import Did, Tell
     from tetrapose.triplets.settings import Settings
 
@@ -30,7 +30,7 @@ STEPS = {
     "download": "download", "read": "read", "check and hash": "check and hash",
     "duplicates": "duplicates", "decode": "decode", "find": "find animals",
     "points": "predict points", "crop": "keep and crop", "caption": "caption",
-    "draw": "draw pose picture", "overlay": "draw overlay", "encode": "encode pictures",
+    "draw": "draw pose, overlay", "encode": "encode pictures",
     "write": "write shards", "ledger": "write ledger",
 }  # fmt: skip
 FORMS = ("hf", "parquet", "webdataset")
@@ -192,7 +192,7 @@ def _runner(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _manners(args: argparse.Namespace) -> Manners:
-    from tetrapose.triplets.download import Manners
+    from tetrapose.triplets.manners import Manners
 
     names = ("connections", "per_host", "pause", "contact")
     given = {name: getattr(args, name) for name in names}

@@ -53,7 +53,8 @@ def pose_picture(
     width, height = size
     strengths = _strengths(instances, threshold, hidden)
     if ground is None:
-        return cv2.merge(_painted(size, instances.keypoints, strengths, look, skeleton, planes=3))
+        planes = _painted(size, instances.keypoints, strengths, look, skeleton, planes=3)
+        return cv2.merge(tuple(planes))
     if ground.shape != (height, width, 3) or ground.dtype != np.uint8:
         raise ValueError(f"ground must be ({height}, {width}, 3) uint8, not {ground.shape}")
     return _over(ground, _painted(size, instances.keypoints, strengths, look, skeleton, planes=4))
@@ -73,7 +74,7 @@ def pose_and_overlay(
     size = (ground.shape[1], ground.shape[0])
     strengths = _strengths(instances, threshold, hidden)
     planes = _painted(size, instances.keypoints, strengths, look, skeleton, planes=4)
-    return cv2.merge(planes[:3]), _over(ground, planes)
+    return cv2.merge(tuple(planes[:3])), _over(ground, planes)
 
 
 def _painted(
@@ -110,7 +111,9 @@ def _over(ground: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """
     clear = cv2.bitwise_not(planes[3])
     left = cv2.multiply(ground, cv2.merge([clear, clear, clear]), scale=1 / 255)
-    return cv2.add(left, cv2.merge(planes[:3]), dst=left)  # black shone through where it does now
+    return cv2.add(
+        left, cv2.merge(tuple(planes[:3])), dst=left
+    )  # black shone through where it does now
 
 
 def drawn_points(

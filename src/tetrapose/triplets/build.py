@@ -10,11 +10,11 @@ from typing import Any
 from tetrapose import skeletons
 from tetrapose.errors import UserError
 from tetrapose.render.pose_styles import load_pose_style
-from tetrapose.triplets import captioning, fetching, ledger, making, plan, scanning
+from tetrapose.triplets import captioning, fetching, ledger, making, plan, running, scanning
 from tetrapose.triplets.animals import Networks
-from tetrapose.triplets.download import Manners
 from tetrapose.triplets.library import Library, claim, finish, locked, read_json
-from tetrapose.triplets.running import Did, Tell, check_workers, run
+from tetrapose.triplets.manners import Manners
+from tetrapose.triplets.running import Did, Tell
 from tetrapose.triplets.settings import STEPS_VERSION, Settings
 from tetrapose.triplets.sources import open_source
 from tetrapose.triplets.timing import Clock
@@ -36,7 +36,7 @@ class Build:
         clock = Clock()
         if self.library.ledger(part).exists() and self.library.scan(part).exists():
             return Did(clock=clock)
-        items = plan.read(self.library, part)
+        items = plan.read_places(self.library, part)
         fetching.fetch_part(self.library, part, items, self.manners, clock)
         scanning.scan_part(self.library, part, items, self.settings, clock)
         return Did(items=len(items), clock=clock)
@@ -89,19 +89,19 @@ def build(
     manners: Manners | None = None,
     keep_work: bool = False,
     tell: Tell | None = None,
-    runner: Runner = run,
+    runner: Runner | None = None,
 ) -> Built:
     """Make a library of triplets of sources, or go on with it; see ``open_source`` for the specs.
 
     The same specs and settings give the same shards to the byte, however often a run is stopped and
     with any number of workers; what addresses answer aside. ``manners`` are of asking hosts, and
-    change nothing but the speed. ``runner`` does the parts of a job (``running.run``, or a
-    cluster's). Raises UserError for a folder of another run, and for what cannot be written.
+    change nothing but the speed. ``runner`` does the parts of a job elsewhere, on a cluster say.
+    Raises UserError for a folder of another run, and for what cannot be written.
     """
     ledger.need_arrow()
     settings = settings or Settings()
     _check(settings)
-    check_workers(workers)
+    running.check_workers(workers)
     sources = [open_source(spec) for spec in specs]
     whose = identity(specs, settings)
     library = Library(Path(out))
@@ -109,19 +109,23 @@ def build(
         about = claim(library, whose)
         if about["finished"]:
             return Built(about, 0, Clock())
-        try:
-            planned = plan.write(library, sources, settings.part)
-        except UserError:  # nothing was begun: the folder is free for another try
-            library.about.unlink()
-            raise
-        mend(library)
-        before = len(library.parts_written())
-        asking = fetching.shared(manners or Manners(), workers)
-        job = Build(library, settings, planned["parts"], asking)
-        try:
-            clock = runner(job, workers=workers, tell=tell)
-        finally:
-            _BENCHES.clear()
+        with running.crew(workers if runner is None else 1) as crew:  # on its way meanwhile
+            try:
+                planned = plan.write(library, sources, settings.part)
+            except UserError:  # nothing was begun: the folder is free for another try
+                library.about.unlink()
+                raise
+            mend(library)
+            before = len(library.parts_written())
+            asking = fetching.shared(manners or Manners(), workers)
+            job = Build(library, settings, planned["parts"], asking)
+            try:
+                if runner is None:
+                    clock = running.work(job, crew, tell)
+                else:
+                    clock = runner(job, workers=workers, tell=tell)
+            finally:
+                _BENCHES.clear()
         known = planned["skeletons"] | {
             name: skeletons.load(name).to_dict() for name in _others(settings)
         }

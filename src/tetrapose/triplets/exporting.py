@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from tetrapose.errors import UserError
 from tetrapose.triplets import ledger, shards
 from tetrapose.triplets.library import ABOUT, Library, read_json, told, write_file, write_json
-from tetrapose.triplets.making import seal
 from tetrapose.triplets.rows import COLUMNS, KEPT, Decision, LedgerRow, Triplet
 from tetrapose.triplets.steps import KEY
 
@@ -201,9 +200,9 @@ def _to_shard(piece: Path, library: Library, number: int) -> int:
             rows.append(_row(number, place, triplet))
             yield triplet
 
-    count = shards.write(library.shard(number), noted())
-    ledger.write(library.ledger(number), rows, seal(library.shard(number)))
-    return count
+    wrote = shards.write(library.shard(number), noted())
+    ledger.write(library.ledger(number), rows, wrote.seal)
+    return wrote.count
 
 
 def _row(part: int, place: int, triplet: Triplet) -> LedgerRow:

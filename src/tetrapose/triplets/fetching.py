@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tetrapose.triplets.download import Manners
-from tetrapose.triplets.fetched import fetch_into, journal_of
 from tetrapose.triplets.library import Library, write_json
+from tetrapose.triplets.manners import Manners
 from tetrapose.triplets.rows import Item
 from tetrapose.triplets.timing import Clock
 
@@ -25,6 +24,8 @@ def fetch_part(
     places = [place for place, item in enumerate(items) if item.url]
     if not places or index.exists():
         return
+    from tetrapose.triplets.fetched import fetch_into
+
     with clock.step("download", len(places)):
         answers = fetch_into(pack, [items[place].url for place in places], manners)
         found = {
@@ -49,5 +50,5 @@ def shared(manners: Manners, workers: int) -> Manners:
 def forget(library: Library, part: int) -> None:
     """Clear what was fetched for a part that is made."""
     pack = library.fetched(part)
-    for path in (pack, journal_of(pack), pack.with_suffix(".json")):
+    for path in (pack, pack.with_suffix(".jsonl"), pack.with_suffix(".json")):
         path.unlink(missing_ok=True)

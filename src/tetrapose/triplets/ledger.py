@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tetrapose.errors import UserError
+from tetrapose.triplets import columns
 from tetrapose.triplets.library import Library, write_file
 from tetrapose.triplets.rows import Decision, LedgerRow
 
@@ -30,35 +31,23 @@ def need_arrow() -> None:
         raise UserError("triplets need pyarrow: pip install 'tetrapose[triplets]'") from None
 
 
-def schema() -> pa.Schema:
-    """Columns of the ledger."""
-    import pyarrow as pa
-
-    text = pa.string()
-    decision = pa.struct([(name, text) for name in DECISION])
-    return pa.schema(
-        [
-            ("part", pa.int64()), ("place", pa.int64()), *((name, text) for name in TEXTS),
-            ("width", pa.int32()), ("height", pa.int32()), ("decisions", pa.list_(decision)),
-        ]
-    )  # fmt: skip
-
-
 def write(path: Path, rows: Sequence[LedgerRow], notes: Mapping[str, str]) -> None:
     """A part's table, whole or not at all; ``notes`` go with it (its shard's length and digest)."""
-    import pyarrow as pa
-
-    plain = []
-    for row in rows:
-        entry: dict[str, Any] = {name: clean(getattr(row, name)) for name in TEXTS}
-        entry |= {"part": row.part, "place": row.place}
-        entry |= {"width": row.size[0], "height": row.size[1]}
-        entry["decisions"] = [
-            {name: clean(getattr(decision, name)) for name in DECISION}
-            for decision in row.decisions
-        ]
-        plain.append(entry)
-    write_table(path, pa.Table.from_pylist(plain, schema=schema()), notes)
+    decisions = [decision for row in rows for decision in row.decisions]
+    told = columns.structs(
+        {name: columns.texts([clean(getattr(d, name)) for d in decisions]) for name in DECISION}
+    )
+    table = columns.table(
+        {
+            "part": columns.numbers([row.part for row in rows], "int64"),
+            "place": columns.numbers([row.place for row in rows], "int64"),
+            **{name: columns.texts([clean(getattr(row, name)) for row in rows]) for name in TEXTS},
+            "width": columns.numbers([row.size[0] for row in rows], "int32"),
+            "height": columns.numbers([row.size[1] for row in rows], "int32"),
+            "decisions": columns.lists([len(row.decisions) for row in rows], told),
+        }
+    )
+    write_table(path, table, notes)
 
 
 def read(path: Path) -> list[LedgerRow]:
@@ -90,22 +79,15 @@ def notes(path: Path) -> dict[str, str]:
 
 def counts(library: Library) -> dict[str, Any]:
     """How many items were kept and dropped, by step and reason and by source."""
-    import pyarrow.compute as pc
-
-    calls: Any = pc  # made at run time: type checkers do not see them
     by_reason: Counter[tuple[str, str]] = Counter()
     by_source: dict[str, Counter[str]] = {}
     for part in library.parts_written():
-        table = read_table(library.ledger(part), columns=["source", "outcome", "step", "reason"])
-        short = calls.list_element(calls.split_pattern(table["reason"], ":", max_splits=1), 0)
-        rows = zip(
-            table["source"].to_pylist(), table["outcome"].to_pylist(),
-            table["step"].to_pylist(), short.to_pylist(), strict=True,
-        )  # fmt: skip
+        table = read_table(library.ledger(part), names=["source", "outcome", "step", "reason"])
+        rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         for source, outcome, step, reason in rows:
             by_source.setdefault(source, Counter())[outcome] += 1
             if outcome == "dropped":
-                by_reason[(step, reason)] += 1
+                by_reason[(step, reason.partition(":")[0])] += 1
     totals = sum(by_source.values(), Counter())
     return {
         "items": totals.total(),
@@ -129,13 +111,13 @@ def write_table(path: Path, table: pa.Table, notes: Mapping[str, str] | None = N
     write_file(path, lambda part: pq.write_table(table, part, compression="zstd"))
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: Path, names: list[str] | None = None) -> pa.Table:
     """A Parquet file's rows; UserError where it is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read(columns=columns)
+        return pq.ParquetFile(path).read(columns=names)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -92,25 +90,12 @@ def make_part(
 
     # what the generator takes is clocked inside; what is left over is the writing itself
     inside, began = sum(clock.seconds.values()), time.perf_counter()
-    count = shards.write(library.shard(part), finished())
+    wrote = shards.write(library.shard(part), finished())
     whole, inside = time.perf_counter() - began, sum(clock.seconds.values()) - inside
-    clock.note("write", whole - inside, count)
+    clock.note("write", whole - inside, wrote.count)
     with clock.step("ledger", len(rows)):
-        ledger.write(library.ledger(part), rows, seal(library.shard(part)))
-    return count
-
-
-def seal(shard: Path) -> dict[str, str]:
-    """Length and digest of a shard, as its part's table keeps them; of none, length 0."""
-    if not shard.exists():
-        return {"shard_bytes": "0", "shard_sha256": ""}
-    digest = hashlib.sha256()
-    length = 0
-    with open(shard, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            length += len(block)
-    return {"shard_bytes": str(length), "shard_sha256": digest.hexdigest()}
+        ledger.write(library.ledger(part), rows, wrote.seal)
+    return wrote.count
 
 
 def _ones(
@@ -226,14 +211,12 @@ def _finished(
 ) -> tuple[_One, Triplet]:
     settings = bench.settings
     with clock.step("draw"):
-        pose = steps.drawn(draft, settings)
-    with clock.step("overlay"):
-        over = steps.overlaid(draft, settings)
+        pose, over = steps.drawn(draft, settings)
     with clock.step("encode"):
         files = (
             steps.jpeg(draft.pixels, settings.quality),
             steps.png(pose),
-            steps.jpeg(over, settings.quality),
+            steps.jpeg(over, min(settings.quality, steps.LOOKED_AT)),
         )
     style = load_pose_style(settings.style).label
     told = Decision("draw", KEPT, "", style, VERSION)

@@ -17,7 +17,6 @@ from tetrapose.errors import UserError
 from tetrapose.images import read_image
 from tetrapose.triplets import ledger, scanning, shards
 from tetrapose.triplets.library import Library, claim, finish, locked
-from tetrapose.triplets.making import seal
 from tetrapose.triplets.pictures import Scanned, looked
 from tetrapose.triplets.rows import DROPPED, KEPT, Decision, LedgerRow, Triplet
 from tetrapose.triplets.running import Did, Tell, run
@@ -53,7 +52,7 @@ class Merge:
         table, shard = source.ledger(number), source.shard(number)
         rows = ledger.read(table)
         with clock.step("read", len(rows)):
-            if seal(shard).items() - ledger.notes(table).items():
+            if shards.sealed(shard).items() - ledger.notes(table).items():
                 raise UserError(f"{shard}: not the shard that {table} tells of; copy it again")
         small = np.zeros((len(rows), hashes.SIDE, hashes.SIDE), dtype=np.uint8)
         found = []
@@ -82,10 +81,10 @@ class Merge:
         stay = {row.triplet for row in rows if row.triplet}
         with clock.step("write", len(stay)):
             kept = (one for one in _of(source.shard(number)) if one.key in stay)
-            count = shards.write(self.library.shard(part), kept)
+            wrote = shards.write(self.library.shard(part), kept)
         with clock.step("ledger", len(rows)):
-            ledger.write(self.library.ledger(part), rows, seal(self.library.shard(part)))
-        return Did(count, len(rows), clock)
+            ledger.write(self.library.ledger(part), rows, wrote.seal)
+        return Did(wrote.count, len(rows), clock)
 
 
 def merge(

@@ -6,9 +6,9 @@ library is made does not shift its parts.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,13 +18,16 @@ from tetrapose import skeletons
 from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances
-from tetrapose.triplets import ledger
+from tetrapose.triplets import columns, ledger
 from tetrapose.triplets.library import Library, read_json, write_json
 from tetrapose.triplets.rows import Item
 from tetrapose.triplets.sources import Listing, Source
 
 TEXTS = ("key", "source", "column", "url", "text", "licence", "skeleton")
 SHOWN = 100  # problems kept
+HELD = 3  # parts whose items are in hand, of which the smaller ones at the end are made
+LEAST = 32  # items of these at least
+COUNTS = struct.Struct("<2i")
 
 
 def write(library: Library, sources: Sequence[Source], size: int) -> dict[str, Any]:
@@ -69,6 +72,13 @@ def read(library: Library, part: int) -> list[Item]:
     return [Item(**row) for row in rows]
 
 
+def read_places(library: Library, part: int) -> list[Item]:
+    """The items of a part with no more than where their pictures are."""
+    names = ["key", "source", "path", "row", "column", "url"]
+    rows = ledger.read_table(library.plan(part), names).to_pylist()
+    return [Item(**row | {"path": os.fsdecode(row["path"])}) for row in rows]
+
+
 def skeletons_of(library: Library) -> dict[str, Skeleton]:
     """The skeletons that labels of a plan stand on, by name."""
     content = read_json(library.work / "plan" / "done.json")
@@ -81,57 +91,54 @@ def _listed(sources: Sequence[Source], listing: Listing) -> Iterator[Item]:
 
 
 def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Items in parts of ``size``, and the last ones in ever smaller parts.
+
+    So several workers end at about one time, however many they are.
+    """
     held: list[Item] = []
     for item in items:
         held.append(item)
-        if len(held) == size:
-            yield held
-            held = []
-    if held:
-        yield held
+        if len(held) == HELD * size:
+            yield held[:size]
+            del held[:size]
+    while held:
+        some = min(max(len(held) // 4, LEAST), size)
+        yield held[:some]
+        del held[:some]
 
 
 def _write_part(library: Library, part: int, items: Sequence[Item]) -> None:
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {
-        name: pa.array([ledger.clean(getattr(item, name)) for item in items], pa.string())
-        for name in TEXTS
-    }
-    # names of files are bytes, and not always text
-    columns["path"] = pa.array([os.fsencode(item.path) for item in items], pa.binary())
-    columns["row"] = pa.array([item.row for item in items], pa.int64())
-    words = [[ledger.clean(word) for word in item.species] for item in items]
-    columns["species"] = pa.array(words, pa.list_(pa.string()))
-    columns["instances"] = pa.array([_plain(item.instances) for item in items], pa.string())
-    ledger.write_table(library.plan(part), pa.table(columns))
-
-
-def _plain(instances: Instances | None) -> str | None:
-    if instances is None:
-        return None
-    known = np.all(np.isfinite(instances.keypoints), axis=-1)  # what is not is no JSON
-    content = {
-        "keypoints": [
-            [
-                [x, y] if there else [None, None]
-                for (x, y), there in zip(points, finite, strict=True)
-            ]
-            for points, finite in zip(instances.keypoints.tolist(), known.tolist(), strict=True)
-        ],
-        "visibility": instances.visibility.tolist(),
-        "bboxes": instances.bboxes.tolist(),
-    }
-    return json.dumps(content)
-
-
-def _instances(text: str | None) -> Instances | None:
-    if text is None:
-        return None
-    content = json.loads(text)
-    n = len(content["bboxes"])
-    return Instances(
-        np.array(content["keypoints"], dtype=np.float64).reshape(n, -1, 2),
-        np.array(content["visibility"], dtype=np.uint8).reshape(n, -1),
-        np.array(content["bboxes"], dtype=np.float64).reshape(n, 4),
+    words = [ledger.clean(word) for item in items for word in item.species]
+    table = columns.table(
+        {
+            **{
+                name: columns.texts([ledger.clean(getattr(item, name)) for item in items])
+                for name in TEXTS
+            },
+            # names of files are bytes, and not always text
+            "path": columns.raw([os.fsencode(item.path) for item in items]),
+            "row": columns.numbers([item.row for item in items], "int64"),
+            "species": columns.lists([len(item.species) for item in items], columns.texts(words)),
+            "instances": columns.raw([_packed(item.instances) for item in items]),
+        }
     )
+    ledger.write_table(library.plan(part), table)
+
+
+def _packed(instances: Instances | None) -> bytes:
+    """Labels as bytes: how many, of how many points; points, boxes and visibility. "" for none."""
+    if instances is None:
+        return b""
+    floats = np.concatenate([instances.keypoints.ravel(), instances.bboxes.ravel()])
+    head = COUNTS.pack(*instances.visibility.shape)
+    return head + floats.astype("<f8").tobytes() + instances.visibility.astype(np.uint8).tobytes()
+
+
+def _instances(data: bytes) -> Instances | None:
+    if not data:
+        return None
+    n, k = COUNTS.unpack_from(data)
+    floats = np.frombuffer(data, "<f8", n * (2 * k + 4), COUNTS.size).astype(np.float64)
+    seen = np.frombuffer(data, np.uint8, n * k, COUNTS.size + 8 * len(floats))
+    points, boxes = floats[: 2 * n * k], floats[2 * n * k :]
+    return Instances(points.reshape(n, k, 2), seen.reshape(n, k).copy(), boxes.reshape(n, 4))

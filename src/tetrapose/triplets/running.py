@@ -63,13 +63,17 @@ Tell = Callable[[int, Did], None]
 
 def run(job: Job, *, workers: int = 1, tell: Tell | None = None) -> Clock:
     """Do every part that is not done; ``tell`` gets each part made. Times of all workers."""
-    check_workers(workers)
+    with crew(workers) as hands:
+        return work(job, hands, tell)
+
+
+def work(job: Job, hands: Crew, tell: Tell | None = None) -> Clock:
+    """``run`` by workers that are there already."""
     clock = Clock()
-    with _crew(job, workers) as crew:
-        for part, did in _made(job, crew, clock):
-            clock.add(did.clock)
-            if tell is not None:
-                tell(part, did)
+    for part, did in _made(job, hands, clock):
+        clock.add(did.clock)
+        if tell is not None:
+            tell(part, did)
     return clock
 
 
@@ -84,7 +88,7 @@ def undone(library: Library, parts: int) -> list[int]:
     return [part for part in range(parts) if not library.ledger(part).exists()]
 
 
-def _made(job: Job, crew: _Crew, clock: Clock) -> Iterator[tuple[int, Did]]:
+def _made(job: Job, hands: Crew, clock: Clock) -> Iterator[tuple[int, Did]]:
     """Each part that was made, as it is; scans run ahead, judging goes in order."""
     todo = set(undone(job.library, job.parts))
     judge = job.judges()
@@ -93,29 +97,30 @@ def _made(job: Job, crew: _Crew, clock: Clock) -> Iterator[tuple[int, Did]]:
     asked = 0
     last = max(todo, default=-1)
     for part in range(last + 1):
-        while asked <= last and asked < part + crew.size * AHEAD:
-            scans[asked] = crew.submit(job.scan, asked)
+        while asked <= last and asked < part + hands.size * AHEAD:
+            scans[asked] = hands.submit(job.scan, asked)
             asked += 1
-        clock.add(crew.result(scans.pop(part)).clock)
+        clock.add(hands.result(scans.pop(part)).clock)
         with clock.step("duplicates"):
             repeated = judge(part)
         if part in todo:
-            makes[crew.submit(job.make, part, repeated)] = part
+            makes[hands.submit(job.make, part, repeated)] = part
         while makes and (
-            part == last or len(makes) > crew.size or any(one.done() for one in makes)
+            part == last or len(makes) > hands.size or any(one.done() for one in makes)
         ):
             done, _ = wait(makes, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=makes.__getitem__):
-                yield makes.pop(future), crew.result(future)
+                yield makes.pop(future), hands.result(future)
 
 
-class _Crew:
+class Crew:
     """Workers, or none: then work is done where it is submitted."""
 
     def __init__(self, pool: ProcessPoolExecutor | None, size: int) -> None:
         self._pool, self.size = pool, size
 
     def submit(self, work: Callable[..., Did], *args: Any) -> Future[Did]:
+        """Have a worker do it; without workers it is done before this returns."""
         if self._pool is not None:
             try:
                 return self._pool.submit(work, *args)
@@ -126,6 +131,7 @@ class _Crew:
         return future
 
     def result(self, future: Future[Did]) -> Did:
+        """What came of it, waited for; UserError where its worker is gone."""
         try:
             return future.result()
         except BrokenProcessPool:
@@ -140,15 +146,24 @@ def _died() -> UserError:
 
 
 @contextmanager
-def _crew(job: Job, workers: int) -> Iterator[_Crew]:
+def crew(workers: int) -> Iterator[Crew]:
+    """So many workers, beginning at once: they import what they need while the caller goes on."""
+    check_workers(workers)
     if workers == 1:
-        yield _Crew(None, 1)
+        yield Crew(None, 1)
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare)
     try:
-        yield _Crew(pool, workers)
+        for _ in range(workers):
+            pool.submit(_import)
+        yield Crew(pool, workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _import() -> None:
+
+    import tetrapose.triplets.build  # noqa: F401
 
 
 def _prepare() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tetrapose.audit import hashes
-from tetrapose.triplets import ledger, pictures
+from tetrapose.triplets import columns, ledger, pictures
 from tetrapose.triplets.duplicates import Judge, Looks
 from tetrapose.triplets.library import Library, read_json, write_file, write_json
 from tetrapose.triplets.pictures import Scanned
@@ -53,17 +52,17 @@ def write_small(path: Path, small: np.ndarray) -> None:
 
 def write(path: Path, found: Sequence[Scanned]) -> None:
     """What the first look found of each item of a part."""
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {
-        "reason": [ledger.clean(one.reason) for one in found],
-        "sha256": [one.sha256 for one in found],
-        "width": [one.size[0] for one in found],
-        "height": [one.size[1] for one in found],
-        "phash": pa.array([one.phash for one in found], pa.uint64()),
-        "mirrored": pa.array([one.mirrored for one in found], pa.uint64()),
-    }
-    ledger.write_table(path, pa.table(columns))
+    table = columns.table(
+        {
+            "reason": columns.texts([ledger.clean(one.reason) for one in found]),
+            "sha256": columns.texts([one.sha256 for one in found]),
+            "width": columns.numbers([one.size[0] for one in found], "int64"),
+            "height": columns.numbers([one.size[1] for one in found], "int64"),
+            "phash": columns.numbers([one.phash for one in found], "uint64"),
+            "mirrored": columns.numbers([one.mirrored for one in found], "uint64"),
+        }
+    )
+    ledger.write_table(path, table)
 
 
 def read(library: Library, part: int) -> list[Scanned]:

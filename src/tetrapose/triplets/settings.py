@@ -8,7 +8,7 @@ from typing import Any
 
 from tetrapose.errors import UserError
 
-STEPS_VERSION = 1  # of the steps: goes up when the same settings give other bytes
+STEPS_VERSION = 2  # of the steps: goes up when the same settings give other bytes
 BUCKET = 64  # px in which sides of buckets are counted, as latent models ask for
 WIDEST = 2.0  # ratio of a bucket's sides at most
 
@@ -30,8 +30,9 @@ class Settings:
     ``finder`` finds scoring ``least_score`` or more, except where boxes are labelled; ``flip`` has
     crops looked at mirrored as well. With ``networks`` False, only labelled points are taken.
 
-    ``style`` is the pose picture's. ``quality`` is the JPEG quality of the pictures, ``part`` the
-    number of items of a shard. ``captions`` are the captioner's settings as plain values.
+    ``style`` is the pose picture's. ``quality`` is the JPEG quality of the pictures (of overlays
+    no more than 85), ``part`` the number of items of a shard, of the last ones fewer. ``captions``
+    are the captioner's settings as plain values.
 
     Source of least_share: ControlNet's human pose set kept pictures with 30 % of points found
     (Zhang et al., Adding Conditional Control to Text-to-Image Diffusion Models, 2023). Of

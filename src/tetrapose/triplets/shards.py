@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +23,83 @@ MEMBERS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Written:
+    """A shard as it was written: triplets, and the length and digest that its table keeps."""
+
+    count: int = 0
+    length: int = 0
+    sha256: str = ""
+
+    @property
+    def seal(self) -> dict[str, str]:
+        """Length and digest as notes of a table; of no shard, length 0."""
+        return {"shard_bytes": str(self.length), "shard_sha256": self.sha256}
+
+
 class ShardWriter:
     """A tar file that grows by triplets; headers hold nothing but name and length."""
 
     def __init__(self, path: Path) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 kept open
-        self.count = 0
+        self._file = open(path, "wb")  # noqa: SIM115 kept open
+        self._digest = hashlib.sha256()
+        self._length = self._count = 0
 
     def add(self, triplet: Triplet) -> None:
-        """The six members of a triplet, in the order of ``MEMBERS``."""
+        """The six members of a triplet, in the order of ``MEMBERS``, in one go."""
+        parts = []
         for name, data in zip(MEMBERS, _contents(triplet), strict=True):
             header = tarfile.TarInfo(f"{triplet.key}.{name}")  # mtime, owner and group are 0
             header.size = len(data)
-            self._tar.addfile(header, io.BytesIO(data))
-        self.count += 1
+            rest = -len(data) % tarfile.BLOCKSIZE
+            parts += [header.tobuf(tarfile.USTAR_FORMAT), data, bytes(rest)]
+        self._put(b"".join(parts))
+        self._count += 1
 
-    def close(self) -> None:
+    def close(self) -> Written:
         """Write what ends a tar file."""
-        self._tar.close()
+        with self._file:
+            ended = self._length + 2 * tarfile.BLOCKSIZE
+            self._put(bytes(2 * tarfile.BLOCKSIZE + -ended % tarfile.RECORDSIZE))
+        return Written(self._count, self._length, self._digest.hexdigest())
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._length += len(data)
 
 
-def write(path: Path, triplets: Iterable[Triplet]) -> int:
-    """A shard of triplets as they come, whole or not at all; how many. None makes no file."""
-    count = 0
+def write(path: Path, triplets: Iterable[Triplet]) -> Written:
+    """A shard of triplets as they come, whole or not at all. None makes no file."""
+    done = Written()
 
     def fill(part: Path) -> None:
-        nonlocal count
+        nonlocal done
         shard = ShardWriter(part)
         try:
             for triplet in triplets:
                 shard.add(triplet)
         finally:
-            shard.close()
-        count = shard.count
+            done = shard.close()
 
     write_file(path, fill)
-    if not count:
+    if not done.count:
         path.unlink()
-    return count
+        return Written()
+    return done
+
+
+def sealed(path: Path) -> dict[str, str]:
+    """The seal of a shard that lies there."""
+    if not path.exists():
+        return Written().seal
+    digest = hashlib.sha256()
+    length = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            length += len(block)
+    return Written(0, length, digest.hexdigest()).seal
 
 
 def read(path: Path) -> Iterator[Triplet]:
@@ -89,10 +129,19 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if len(data) < header.size:
                     raise tarfile.ReadError("the file ends early")
                 yield header.name, data
+            _at_end(path, tar.offset)
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{path}: not a whole tar file ({error}); copy or build it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _at_end(path: Path, offset: int) -> None:
+    """That an archive ends here as one does: a header that was cut off reads like an end too."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("the file ends early")
 
 
 def plain_json(content: Any) -> bytes:

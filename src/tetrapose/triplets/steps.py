@@ -12,7 +12,7 @@ import numpy as np
 
 from tetrapose import geometry
 from tetrapose.errors import UserError
-from tetrapose.render.pose_picture import drawn_points, pose_picture
+from tetrapose.render.pose_picture import drawn_points, pose_and_overlay
 from tetrapose.triplets.animals import Animals
 from tetrapose.triplets.frames import frame
 from tetrapose.triplets.pictures import Scanned
@@ -22,6 +22,7 @@ from tetrapose.triplets.settings import Settings
 KEY = 24  # characters of the content's digest that name a triplet
 DEFLATE = 3  # of PNG: a third of what zlib takes at its usual 6, for a tenth more bytes
 DECIMALS = 3  # of points and boxes, in px
+LOOKED_AT = 85  # JPEG quality of overlays at most: nothing is learned from them
 
 
 @dataclass(frozen=True)
@@ -110,19 +111,10 @@ def key_of(draft: Draft) -> str:
     return draft.scanned.sha256[:KEY]
 
 
-def drawn(draft: Draft, settings: Settings) -> np.ndarray:
-    """The pose picture (H, W, 3)."""
-    size = (draft.pixels.shape[1], draft.pixels.shape[0])
-    return pose_picture(size, draft.animals.instances, draft.animals.skeleton, style=settings.style)
-
-
-def overlaid(draft: Draft, settings: Settings) -> np.ndarray:
-    """The same drawing over the picture (H, W, 3)."""
-    size = (draft.pixels.shape[1], draft.pixels.shape[0])
-    return pose_picture(
-        size, draft.animals.instances, draft.animals.skeleton, style=settings.style,
-        ground=draft.pixels,
-    )  # fmt: skip
+def drawn(draft: Draft, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """The pose picture (H, W, 3), and the same drawing over the picture."""
+    animals = draft.animals
+    return pose_and_overlay(draft.pixels, animals.instances, animals.skeleton, style=settings.style)
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> bytes:
