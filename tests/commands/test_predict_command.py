@@ -14,10 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
+
+from films_made import broken, film
+
 import tetrapose
 from tetrapose import cli, images, render, skeletons
 from tetrapose.codecs import Heatmap
-from tetrapose.inference.video import Tally, VideoWriter, read_frames
+from tetrapose.inference.films import Count, read, survey
+from tetrapose.inference.video import VideoWriter
 from tetrapose.models.small import small
 from tetrapose.weights import card
 
@@ -175,9 +180,9 @@ def test_results_can_be_given_back_as_boxes(predict, folder, tmp_path):
 
 
 def test_a_video_gives_entries_with_times_and_a_film(predict, folder, tmp_path):
-    with VideoWriter(folder / "clip.mp4") as film:
+    with VideoWriter(folder / "clip.mp4") as writer:
         for n in range(7):
-            film.add(np.asarray(picture(n)), n / 5)
+            writer.add(np.asarray(picture(n)), n / 5)
     status, entries, printed = predict(folder, options=["--csv"])
     assert status == 0
     assert "3 pictures and 7 frames of 1 videos" in printed.out
@@ -185,8 +190,8 @@ def test_a_video_gives_entries_with_times_and_a_film(predict, folder, tmp_path):
     assert [e["frame"] for e in frames] == list(range(7))
     np.testing.assert_allclose([e["time"] for e in frames], np.arange(7) / 5, atol=1e-3)
     assert len({e["image_id"] for e in entries}) == len(entries)
-    tally = Tally()
-    times = [frame.time for frame in read_frames(tmp_path / "out" / "clip.mp4", tally)]
+    drawn = read(survey(tmp_path / "out" / "clip.mp4"), Count())
+    times = [frame.time for frame in drawn]
     np.testing.assert_allclose(times, np.arange(7) / 5, atol=1e-3)
 
 
@@ -196,6 +201,18 @@ def test_a_bad_video_does_not_stop_the_others(predict, folder):
     assert status == 1
     assert len(entries) == 3
     assert "broken.mp4: not a video that can be read" in printed.err
+
+
+def test_frames_keep_their_numbers_beside_a_broken_one(predict, tmp_path):
+    path = broken(film(tmp_path / "clip.mkv", 9, codec="mjpeg"), 4)
+    shutil.copy(path, tmp_path / "other.mkv")
+    status, entries, printed = predict(path, tmp_path / "other.mkv", options=["--no-overlays"])
+    assert status == 1
+    assert "clip.mkv: 1 of 9 frames are missing: 4 (broken" in printed.err
+    numbers = np.array([0, 1, 2, 3, 5, 6, 7, 8])
+    assert [e["frame"] for e in entries] == [*numbers, *numbers]
+    np.testing.assert_allclose([e["time"] for e in entries[:8]], 0.04 * numbers, atol=1e-3)
+    assert len({e["image_id"] for e in entries}) == 16
 
 
 def test_what_was_done_before_an_interrupt_is_kept(predict, folder, tmp_path, monkeypatch):

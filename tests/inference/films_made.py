@@ -56,6 +56,14 @@ def film(
     return path
 
 
+def broken(path: Path, number: int) -> Path:
+    """That film with one frame's bytes put to nought; each of its frames stands for itself."""
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes().replace(packets[number], bytes(len(packets[number]))))
+    return path
+
+
 def model(path: Path) -> Path:
     """A tiny network with random weights, saved as a model that can be loaded."""
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from films_made import film, served
+from films_made import broken, film, served
 
 from tetrapose.errors import UserError
 from tetrapose.inference.films import ABSENT, BROKEN, CUT, Count, read, survey
@@ -57,12 +57,7 @@ def test_uneven_times_are_kept_and_told(tmp_path):
 
 
 def test_a_broken_frame_is_missing_by_its_number_and_the_others_keep_theirs(tmp_path):
-    path = film(tmp_path / "a.mkv", 24, codec="mjpeg")
-    with av.open(str(path)) as container:
-        packets = [bytes(p) for p in container.demux(video=0) if p.size]
-    data = path.read_bytes()
-    at = data.index(packets[10])
-    path.write_bytes(data[:at] + bytes(len(packets[10])) + data[at + len(packets[10]) :])
+    path = broken(film(tmp_path / "a.mkv", 24, codec="mjpeg"), 10)
     found, count = frames(path)
     assert [f.index for f in found] == [n for n in range(24) if n != 10]
     assert [(m.frame, m.why) for m in count.missing] == [(10, BROKEN)]
@@ -101,6 +96,12 @@ def test_what_an_edit_list_hides_is_named(shared_data):
     assert len(found) == 40
     assert [m.why for m in count.missing] == [CUT] * 15
     assert all(m.frame is None and m.time < 0 for m in count.missing)
+
+
+def test_an_avi_without_times_of_showing_keeps_its_pace(shared_data):
+    found, count = frames(shared_data / "videos/dlc_tests_vid.avi")
+    np.testing.assert_allclose(np.diff([f.time for f in found]), 1 / 30, atol=1e-6)
+    assert (len(found), count.missing) == (256, [])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tetrapose.inference.boxes import BoxFile
     from tetrapose.inference.cutting import Item
+    from tetrapose.inference.films import Frame
     from tetrapose.inference.predictor import Prediction, Predictor
     from tetrapose.inference.results import ResultWriter
     from tetrapose.inference.sources import Source
@@ -171,6 +172,7 @@ class _Job:
     pictures: int = 0
     videos: int = 0
     frames: int = 0
+    last_id: int = 0  # of a frame's image_id
     seconds: float = 0.0
     complete: bool = False
     started: float = field(default_factory=time.perf_counter)
@@ -257,62 +259,51 @@ class _Job:
 
     def _video(self, number: int, source: Source) -> None:
         from tetrapose.errors import UserError
+        from tetrapose.inference import films
         from tetrapose.inference.cutting import Item, unreadable
-        from tetrapose.inference.video import Tally, VideoWriter
+        from tetrapose.inference.video import VideoWriter
 
         if self.boxes is not None and self.boxes.find(source.path) is None:
             self._no_boxes(source.path)
             return
-        tally = Tally()
-        first_id = self._free_image_id()
+        count, first_id = films.Count(), self._free_image_id()
         drawn = nullcontext() if self.args.no_overlays else VideoWriter(self.overlays[number])
         try:
-            with drawn as film:
-                side = VIDEO_SIDE if film else 0
-                items = self._frames(source, tally)
+            film = films.survey(source.path)
+            with drawn as overlay:
+                side = VIDEO_SIDE if overlay else 0
+                items = self._frames(source, films.read(film, count))
                 for prediction in self.predictor.stream(items, preview=side):
                     key: _FrameKey = prediction.key
+                    self.last_id = first_id + key.index
                     self.problems += prediction.problems
                     self.spotter.empty(key, "")  # counted: a note a frame would be too many
                     self._add(
                         prediction,
                         file_name=source.name,
-                        image_id=first_id + key.index,
+                        image_id=self.last_id,
                         category_ids=self._categories(source, key.index),
                         frame=key.index,
                         time=round(key.time, 4),
                     )
-                    if film:
-                        film.add(self._drawn(prediction), key.time)
+                    if overlay:
+                        overlay.add(self._drawn(prediction), key.time)
                     self.frames += 1
                     self._progress(f"{source.name}: frame {key.index + 1}")
         except UserError as error:
             self.problems.append(unreadable(Item(source.path), error))
             return
-        self.videos += tally.decoded > 0
-        self._judge(source, tally)
+        self.videos += count.decoded > 0
+        self.problems += films.problems(film, count)
 
-    def _frames(self, source: Source, tally: Any) -> Iterator[Item]:
+    def _frames(self, source: Source, frames: Iterator[Frame]) -> Iterator[Item]:
         from tetrapose.inference.cutting import Item
-        from tetrapose.inference.video import read_frames
 
-        for frame in read_frames(source.path, tally):
+        for frame in frames:
             found = self.boxes.find(source.path, frame=frame.index) if self.boxes else None
             key = _FrameKey(str(source.path), frame.index, frame.time)
             bboxes = self.spotter.boxes(frame.pixels, key) if found is None else found.bboxes
             yield Item(frame.pixels, bboxes, key=key)
-
-    def _judge(self, source: Source, tally: Any) -> None:
-        """Note what a video promised and did not hold."""
-        from tetrapose.structures import Problem
-
-        where = str(source.path)
-        if tally.damaged or not tally.decoded:
-            what = f"{tally.damaged} damaged frames left out, {tally.decoded} predicted"
-            self.problems.append(Problem(where, what, "convert it anew for the rest"))
-        elif tally.announced > tally.decoded:
-            what = f"announces {tally.announced} frames and holds {tally.decoded}, all predicted"
-            self.problems.append(Problem(where, what, "nothing to do", left_out=False))
 
     def _categories(self, source: Source, frame: int) -> tuple[int, ...] | None:
         found = self.boxes.find(source.path, frame=frame) if self.boxes else None
@@ -320,7 +311,7 @@ class _Job:
 
     def _free_image_id(self) -> int:
         known = self.boxes.image_ids.values() if self.boxes else ()
-        return max([len(self.sources), *known]) + self.frames + 1
+        return max([len(self.sources), self.last_id, *known]) + 1
 
     def _no_boxes(self, path: Path) -> None:
         from tetrapose.structures import Problem

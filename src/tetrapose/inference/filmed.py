@@ -26,7 +26,6 @@ from tetrapose.structures import Problem
 from tetrapose.weights.files import replace_file
 
 DEPTH = 8  # frames decoded ahead
-NAMED = 20  # missing frames named one by one on the screen; NAME.json names all
 
 
 @dataclass(frozen=True)
@@ -177,13 +176,13 @@ def _follow(
         outcome.resumed = int(seen["frames"])
     done = bool(state and state["done"])
     began = time.perf_counter()
-    span, live = settings.span, outcome.film.live
+    span = settings.span
     frames: Ahead[Frame] = Ahead(
         films.read(
             outcome.film, outcome.count, every=span.every, start=span.start, end=span.end,
             after=seen["last"],
         ),
-        depth=DEPTH, lossy=live,
+        depth=DEPTH, lossy=not outcome.film.waits,
     )  # fmt: skip
     source = iter(frames)
     with closing(frames):
@@ -250,32 +249,15 @@ def _watched(
 def _judge(outcome: Outcome) -> None:
     """Say what is missing, and what makes the film other than it seemed."""
     film, count, where = outcome.film, outcome.count, outcome.film.path
-    by_reason: dict[str, list[films.Missing]] = {}
-    for one in count.missing:
-        by_reason.setdefault(one.why, []).append(one)
-    for why, some in by_reason.items():
-        named = ", ".join(_name(one) for one in some[:NAMED])
-        more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-        what = f"{len(some)} of {max(film.announced, count.decoded)} frames"
-        what += f" are missing: {named}{more}"
-        outcome.problems.append(Problem(where, what, why))
-    if not film.live and Path(film.path).stat().st_size != film.size:
-        what = "the file has changed while it was read; what it held at first is done"
-        outcome.problems.append(Problem(where, what, "run it again when it is whole"))
+    outcome.problems += films.problems(film, count)
     if outcome.dropped:
-        what = f"{outcome.dropped} frames came faster than they could be looked at"
-        outcome.problems.append(Problem(where, what, "give --every 2, or a faster --find"))
-    if not count.decoded and not len(outcome.frames):
-        outcome.problems.append(Problem(where, "no frame could be decoded", "convert it anew"))
-    elif not outcome.summary.tracks:
+        what = f"{outcome.dropped} of {outcome.dropped + outcome.seconds.frames} frames came faster"
+        what += " than they could be looked at, and were dropped"
+        fix = "give --every 2, or a faster --find"
+        outcome.problems.append(Problem(where, what, fix, left_out=False))
+    if count.decoded and not outcome.summary.tracks:
         fix = "the table is empty; try --least-score 0.15, --find every, or --boxes FILE"
         outcome.problems.append(Problem(where, "no animal found", fix, left_out=False))
-
-
-def _name(one: films.Missing) -> str:
-    if one.frame is None:
-        return f"at {one.time:.3f} s"
-    return str(one.frame)
 
 
 def _describe(settings: Settings, outcome: Outcome) -> dict[str, Any]:

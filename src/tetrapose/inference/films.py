@@ -18,8 +18,10 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import ExitError
 
 from tetrapose.errors import UserError
+from tetrapose.structures import Problem
 
 CUT = "hidden by the film's own cut (edit list)"
 BROKEN = "broken: could not be decoded"
@@ -27,6 +29,8 @@ ABSENT = "announced, but not in the file"
 TIMELESS = {"avi"}  # their times of showing are made up by the reader, and out of order
 LIVE = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
 CAMERA = "camera:"
+WAIT = 10.0  # seconds without anything after which a live source is given up
+NAMED = 20  # missing frames named one by one; Count has them all
 PIECES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"),
           "win32": ("dshow", "video={}")}  # fmt: skip
 
@@ -55,7 +59,8 @@ class Film:
 
     ``announced`` is what the file says it holds (0: nothing); ``shown`` the times of showing, in
     ticks of ``base``, rising, empty where the container has none or the source is ``live``; ``cut``
-    those that its edit list hides; ``rate`` frames a second on average; ``size`` bytes when looked.
+    those that its edit list hides; ``rate`` frames a second on average; ``size`` bytes when looked;
+    ``waits``: what was not read is not lost; ``held`` the open source where it opens only once.
     """
 
     path: str
@@ -66,8 +71,9 @@ class Film:
     rate: float
     codec: str
     size: int
-    packets: int
     live: bool = False
+    waits: bool = True
+    held: list[Any] = field(default_factory=list, repr=False)
 
     @property
     def step(self) -> float:
@@ -83,23 +89,25 @@ class Film:
     def time_of(self, index: int) -> float:
         """Seconds at which frame ``index`` shows, from the first."""
         if index < len(self.shown):
-            return float((self.shown[index] - self.shown[0]) * self.base)
+            ticks = self.shown[index] - self.shown[0]
+            return ticks * self.base.numerator / self.base.denominator
         over = index - max(len(self.shown) - 1, 0)
         return (self.time_of(len(self.shown) - 1) if self.shown else 0.0) + over * self.step
 
 
 @dataclass
 class Count:
-    """What became of the frames, kept while they are read."""
+    """What became of the frames, kept while they are read; ``ended`` tells why before the end."""
 
     decoded: int = 0
     broken_packets: int = 0
     missing: list[Missing] = field(default_factory=list)
+    ended: str = ""
 
 
 def is_live(name: str) -> bool:
-    """Whether this names a camera or a stream and no file."""
-    return name.startswith((CAMERA, *LIVE))
+    """Whether this names a camera, a stream or a pipe: what is read once, from where it is."""
+    return name.startswith((CAMERA, *LIVE)) or Path(name).is_fifo() or Path(name).is_char_device()
 
 
 def survey(path: str | Path) -> Film:
@@ -117,12 +125,11 @@ def survey(path: str | Path) -> Film:
         raise UserError(f"{path}: the file is empty")
     with _opened(name) as container:
         stream = _video(container, name)
-        shown, cut, packets, timed = [], [], 0, container.format.name not in TIMELESS
+        shown, cut, timed = [], [], container.format.name not in TIMELESS
         try:
             for packet in container.demux(stream):
                 if not packet.size:
                     continue
-                packets += 1
                 timed = timed and packet.pts is not None
                 if timed:
                     (cut if packet.is_discard else shown).append(packet.pts)
@@ -139,7 +146,6 @@ def survey(path: str | Path) -> Film:
             rate=_rate(stream, shown if timed else []),
             codec=stream.codec_context.name,
             size=size,
-            packets=packets,
         )
 
 
@@ -153,7 +159,7 @@ def read(
     ``count``, which is whole once the iterator has ended.
     """
     got = bytearray(len(film.shown))
-    with _opened(film.path) as container:
+    with film.held.pop() if film.held else _opened(film.path) as container:
         stream = _video(container, film.path)
         stream.thread_type = "AUTO"
         first = _seek(film, container, stream, start)
@@ -220,13 +226,43 @@ def _seek(film: Film, container: Any, stream: Any, start: float) -> int:
     return min(index, len(film.shown))
 
 
+def problems(film: Film, count: Count) -> list[Problem]:
+    """What is missing of a film that was read, and what makes it other than it seemed."""
+    found, by_reason = [], {}
+    of = max(film.announced, len(film.shown) + len(film.cut), count.decoded)
+    for one in count.missing:
+        by_reason.setdefault(one.why, []).append(one)
+    for why, some in by_reason.items():
+        named = [f"at {m.time:.3f} s" if m.frame is None else str(m.frame) for m in some[:NAMED]]
+        what = f"{len(some)} of {of} frames are missing: {', '.join(named)}"
+        what += f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+        found.append(Problem(film.path, what, why))
+    if count.ended and film.live:
+        what = f"{count.ended}; what came before is done"
+        found.append(Problem(film.path, what, "see whether it is still on"))
+    if not film.live and Path(film.path).stat().st_size != film.size:
+        what = "the file has changed while it was read; what it held at first is done"
+        found.append(Problem(film.path, what, "run it again when it is whole"))
+    if not count.decoded:
+        found.append(Problem(film.path, "no frame could be decoded", "convert it anew"))
+    return found
+
+
 def _survey_live(name: str) -> Film:
-    with _opened(name) as container:
+    """Whatever is read once stays open, so that nothing is lost and nobody is asked twice."""
+    container = _opened(name)
+    try:
         stream = _video(container, name)
+        rate = _rate(stream, [])
         return Film(
             name, 0, array("q"), (), Fraction(stream.time_base or Fraction(1, 1000)),
-            _rate(stream, []), stream.codec_context.name, 0, 0, live=True,
+            rate if rate <= 1000 else 25.0,  # streams that do not know it tell their clock's
+            stream.codec_context.name, 0, live=True,
+            waits=Path(name).is_fifo() or bool(container.duration), held=[container],
         )  # fmt: skip
+    except UserError:
+        container.close()
+        raise
 
 
 def _opened(name: str) -> Any:
@@ -234,20 +270,27 @@ def _opened(name: str) -> Any:
 
     options: dict[str, str] = {}
     where, kind = name, None
-    if name.startswith(CAMERA):
+    if name.startswith(CAMERA) or Path(name).is_char_device():
         number = name.removeprefix(CAMERA) or "0"
         kind, form = PIECES.get(sys.platform, PIECES["linux"])
         where = number if number.startswith("/") else form.format(number)
     elif name.startswith("rtsp"):
-        options = {"rtsp_transport": "tcp", "timeout": "10000000"}  # microseconds
+        options = {"rtsp_transport": "tcp"}
+    live = is_live(name)
     try:
-        return av.open(where, format=kind, options=options)
+        return av.open(where, format=kind, options=options, timeout=WAIT if live else None)
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        if is_live(name):
+        reason = _why(error)
+        if live:
             raise UserError(f"{name}: cannot be opened ({reason}); is it on, and its name right?"
                             ) from None  # fmt: skip
         raise UserError(f"{name}: not a video that can be read ({reason})") from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ExitError):
+        return f"nothing came for {WAIT:g} s"
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def _video(container: Any, name: str) -> Any:
@@ -286,8 +329,9 @@ def _decode(container: Any, stream: Any, count: Count) -> Iterator[Any]:
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError:  # the container itself breaks off
-            count.broken_packets += 1
+        except av.FFmpegError as error:  # the container itself breaks off
+            count.broken_packets += not isinstance(error, ExitError)
+            count.ended = _why(error)
             return
         try:
             frames = packet.decode()

@@ -1,10 +1,8 @@
-"""Videos as frames in order, and frames as a video; memory does not grow with their length."""
+"""Frames as a video; memory does not grow with its length (``films`` reads them)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,86 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from tetrapose.errors import UserError
-
 TIME_BASE = Fraction(1, 90_000)  # 24, 25, 30 and 30000/1001 frames a second fall on whole ticks
-
-
-@dataclass
-class Tally:
-    """What became of a video's frames, kept while it is read.
-
-    ``announced`` is what the file says it holds, 0 where it does not; ``damaged`` counts packets
-    and frames that could not be decoded.
-    """
-
-    announced: int = 0
-    decoded: int = 0
-    damaged: int = 0
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A decoded frame: its number, its time in seconds, pixels (H, W, 3) RGB upright."""
-
-    index: int
-    time: float
-    pixels: np.ndarray
-
-
-def read_frames(path: Path, tally: Tally) -> Iterator[Frame]:
-    """The frames of a video in order of showing; damaged ones are left out and counted.
-
-    Raises UserError where the file is no video that can be opened.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a video that can be read ({_why(error)})") from None
-    with container:
-        if not container.streams.video:
-            raise UserError(f"{path}: holds no video stream")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        tally.announced = stream.frames
-        step = 1 / float(stream.average_rate or stream.base_rate or 25)
-        timed = container.format.name != "avi"  # AVI has no times of showing, only an even pace
-        time = -step
-        for frame in _decode(container, stream, tally):
-            told = frame.time if timed else None
-            time = told if told is not None and told > time else time + step
-            pixels = frame.to_ndarray(format="rgb24")
-            turns = round(getattr(frame, "rotation", 0) / 90) % 4
-            if turns:
-                pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-            yield Frame(tally.decoded, time, pixels)
-            tally.decoded += 1
-
-
-def _decode(container: Any, stream: Any, tally: Tally) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:  # the container itself breaks off
-            tally.damaged += 1
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            tally.damaged += 1
-            continue
-        for frame in frames:
-            if getattr(frame, "is_corrupt", False):
-                tally.damaged += 1
-            else:
-                yield frame
 
 
 class VideoWriter:
@@ -145,7 +64,3 @@ class VideoWriter:
         finally:
             self._container.close()
         self.part.replace(self.path)
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
