@@ -96,6 +96,23 @@ def tokenizer(folder: Path) -> Path:
     return folder
 
 
+def clip(folder: Path) -> Path:
+    """A CLIP model with random weights, as transformers keeps it."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    text = {**shape, "num_attention_heads": 2, "vocab_size": 516, "max_position_embeddings": 16}
+    text |= {"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    seen = {**shape, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=seen, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    side = {"height": 32, "width": 32}
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=side).save_pretrained(folder)
+    return folder
+
+
 def library(folder: Path, count: int = 12, *, part: int = 4, size: int = 64, seed: int = 5) -> Path:
     """Triplets of the menagerie's animals, labels taken."""
     write(folder / "drawn", count, seed=seed, size=(96, 96), animals=(1, 1))

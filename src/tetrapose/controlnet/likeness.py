@@ -5,7 +5,6 @@ Each figure wants a network of others, which is never fetched: what is missing i
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,38 @@ import cv2
 import numpy as np
 
 from tetrapose.errors import UserError
+from tetrapose.weights.files import fetched_folder, load_checkpoint
 
 FEW = 2048  # pictures below which the distance of Frechet says little
 SUBSETS, LARGEST = 100, 1000  # of the kernel distance, as in its source
-NO_INCEPTION = (
-    "FID, KID: left out; they need Inception's weights (--inception FILE,"
-    " weights-inception-2015-12-05-6726825d.pth of torch-fidelity) and torch-fidelity"
+INCEPTION = (
+    "weights-inception-2015-12-05-6726825d.pth",  # of torch-fidelity's releases
+    "pt_inception-2015-12-05-6726825d.pth",  # of pytorch-fid's, the same weights
 )
-NO_CLIP = "CLIP score: left out; it needs the folder of a CLIP model of transformers (--clip DIR)"
+CLIP = "clip"  # a folder beside them
+
+
+def known_weights() -> tuple[Path | None, Path | None]:
+    """Inception's file and CLIP's folder where they lie in the folder of fetched models."""
+    folder = fetched_folder()
+    files = [folder / name for name in INCEPTION if (folder / name).is_file()]
+    return files[0] if files else None, folder / CLIP if (folder / CLIP).is_dir() else None
+
+
+def no_inception() -> str:
+    """What to do for FID and KID, in words."""
+    return (
+        f"FID, KID: left out; they need Inception's weights: put {INCEPTION[0]} (95 MB, releases of"
+        f" toshas/torch-fidelity on GitHub) into {fetched_folder()}, or give --inception FILE"
+    )
+
+
+def no_clip() -> str:
+    """What to do for the CLIP score, in words."""
+    return (
+        "CLIP score: left out; it needs a CLIP model (openai/clip-vit-base-patch16, say, as"
+        f" transformers keeps it): put its folder at {fetched_folder() / CLIP}, or give --clip DIR"
+    )
 
 
 def frechet_distance(one: np.ndarray, two: np.ndarray) -> float:
@@ -61,27 +84,21 @@ def kernel_distance(
 
 
 def inception(weights: str | Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Features (B, 2048) of pictures (B, H, W, 3) uint8 by Inception as FID is defined with."""
-    path = Path(weights)
-    if importlib.util.find_spec("torch_fidelity") is None:
-        raise UserError("--inception needs torch-fidelity: pip install torch-fidelity")
+    """Features (B, 2048) of pictures (B, 299, 299, 3) uint8 by Inception as FID is defined with.
+
+    UserError for a file that is not of that network.
+    """
     import torch
 
-    from tetrapose.weights.files import load_checkpoint
+    from tetrapose.controlnet import inception as network
 
-    load_checkpoint(path)  # refuses what is no file of tensors before others open it
-    from torch_fidelity.feature_extractor_inceptionv3 import (  # pyright: ignore[reportMissingImports]
-        FeatureExtractorInceptionV3,
-    )
-
-    network: Any = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
-    )
+    held = load_checkpoint(weights)
+    network.demand_inception(held, weights)
 
     def features(pictures: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))).float()
         with torch.no_grad():
-            batch = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
-            return network(batch)[0].double().numpy()
+            return network.features(held, batch).double().numpy()
 
     return features
 
@@ -122,7 +139,11 @@ def clip_scores(
 def gathered(
     pictures: Iterator[np.ndarray], features: Callable[[np.ndarray], np.ndarray], batch: int = 16
 ) -> np.ndarray:
-    """(N, D) features of pictures of any size, each brought to 299 px first."""
+    """(N, D) features of pictures of any size, brought to 299 px by means of what pixels cover.
+
+    The first tools took single pixels, so that details between them had no effect: figures of
+    theirs differ a little. Source: Parmar et al., On Aliased Resizing, 2022.
+    """
     rows, some = [], []
     for pixels in pictures:
         some.append(cv2.resize(pixels, (299, 299), interpolation=cv2.INTER_AREA))

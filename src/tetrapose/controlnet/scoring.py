@@ -53,8 +53,9 @@ def score_folder(
 ) -> Result:
     """Score pictures of ``generate``, beside real ones of ``libraries`` and shuffled points.
 
-    ``boxes`` as ``score.BOXES``; ``likeness`` are Inception's weights and a CLIP model's folder.
-    Writes score.json and score.html into ``out`` (FOLDER/score).
+    ``boxes`` as ``score.BOXES``; ``likeness`` are Inception's weights and a CLIP model's folder,
+    which are looked for in the folder of fetched models else. Writes score.json and score.html
+    into ``out`` (FOLDER/score).
     """
     from tetrapose.inference.finder import load_finder
     from tetrapose.inference.predictor import load
@@ -97,12 +98,16 @@ def _likeness(
     """Figures that want networks of others, and in words those that are left out."""
     found: dict[str, float] = {}
     missing = []
-    if weights is None:
-        missing.append(alike.NO_INCEPTION)
+    known = alike.known_weights()
+    inception, model = weights or known[0], clip or known[1]
+    if inception is None:
+        missing.append(alike.no_inception())
     elif truth is None:
-        raise UserError("--inception: FID and KID want real pictures too (--real LIBRARY)")
+        if weights is not None:
+            raise UserError("--inception: FID and KID want real pictures too (--real LIBRARY)")
+        missing.append("FID, KID: left out; they want real pictures too (--real LIBRARY)")
     else:
-        features = alike.inception(weights)
+        features = alike.inception(inception)
         one, two = (alike.gathered(_pixels(pile), features) for pile in (asked, truth))
         found["FID"] = alike.frechet_distance(one, two)
         found["KID x 1000"] = 1000 * alike.kernel_distance(one, two)
@@ -110,11 +115,11 @@ def _likeness(
             missing.append(
                 f"FID of fewer than {alike.FEW} pictures a side says little: it is biased"
             )
-    if clip is None:
-        missing.append(alike.NO_CLIP)
+    if model is None:
+        missing.append(alike.no_clip())
     else:
         found["CLIP score"] = float(
-            np.mean(alike.clip_scores(clip, _pixels(asked), asked.captions))
+            np.mean(alike.clip_scores(model, _pixels(asked), asked.captions))
         )
     return found, missing
 
