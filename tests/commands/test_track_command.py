@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
 
 from films_made import boxes, film, model
+from live_made import camera
 
 from tetrapose import cli
 from tetrapose.commands.track import seconds
 from tetrapose.errors import UserError
+from tetrapose.inference.films import Count, read, survey
 
 parquet = pytest.importorskip("pyarrow.parquet")
 SIZE = (96, 72)
@@ -143,8 +147,41 @@ def test_no_film_and_boxes_of_another(track, tmp_path):
     assert "does not name it; that file names films such as other.mp4" in said.err
 
 
-def test_a_camera_that_is_not_there_and_an_overlay_of_what_is_live(track):
+def test_a_camera_that_is_not_there(track, tmp_path):
     status, said = track("camera:77")
     assert (status, "camera:77: cannot be opened" in said.err) == (2, True)
-    status, said = track("camera:77", "--also", "overlay")
-    assert (status, "record the live source" in said.err) == (2, True)
+    path = film(tmp_path / "a.mp4", 2, size=SIZE)
+    status, said = track("camera:77", path)
+    assert (status, "a live source is followed by itself" in said.err) == (2, True)
+    status, said = track(path, "--also", "film")
+    assert (status, "--also film keeps what is live" in said.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_camera_is_ended_by_hand_and_all_is_whole(track, tmp_path, number):
+    sent = []
+
+    def each(n):
+        sent.append(n)
+        if n == 80:
+            os.kill(os.getpid(), number)
+
+    with camera(size=SIZE, pace=0.01, each=each) as address:
+        status, said = track(address, "--also", "overlay", "film", "coco")
+    assert status == 0, said.err
+    assert "stopped by hand" in said.out
+    out = tmp_path / "out"
+    name = next(out.glob("*.parquet")).stem
+    table = parquet.read_table(out / f"{name}.parquet")
+    frames = table.column("frame").to_pylist()
+    assert frames == sorted(set(frames))
+    assert 8 < len(frames) <= frames[-1] + 1 <= len(sent)
+    for kept in ("film", "overlay"):
+        drawn = list(read(survey(out / f"{name}.{kept}.mp4"), Count()))
+        assert len(frames) <= len(drawn) <= len(frames) + 16
+    assert {path.name for path in out.iterdir()} == {
+        f"{name}.{end}" for end in
+        ("parquet", "json", "label.csv", "coco.json", "film.mp4", "overlay.mp4")
+    }  # fmt: skip
+    assert json.loads((out / f"{name}.json").read_text())["complete"] is False

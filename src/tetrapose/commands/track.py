@@ -1,25 +1,31 @@
 """Animals of films followed: who is where, frame by frame.
 
-VIDEO is a film, a folder, a glob, or a live source: camera:0, rtsp://... Into DIR go, of each film,
-NAME.parquet (the table: a row an animal of a frame), NAME.json (what is missing, tracks, timing),
-NAME.label.csv (frames worth labelling, the most doubtful first) and what --also names.
+VIDEO is a film, a folder, a glob, or one live source: camera:0, rtsp://..., a pipe. Into DIR go, of
+each film, NAME.parquet (the table: a row an animal of a frame), NAME.json (what is missing, tracks,
+timing), NAME.label.csv (frames worth labelling, the most doubtful first) and what --also names.
 
   tetrapose track walk.mp4 --out seen
   tetrapose track 'trip/*.mp4' --out seen --also overlay dlc-h5 --smooth savgol
   tetrapose track long.mp4 --out seen --start 1:30 --end 12:00 --every 2
-  tetrapose track camera:0 --out live --end 60
+  tetrapose track camera:0 --out live --end 60 --also overlay
 
 The same command goes on where it was stopped or killed, and the table is the same as if it had not
-been. Exit status 0: all done; 1: frames are missing or films could not be read, which are named; 2:
-wrong use, or nothing could be done.
+been. A live source goes on until it ends, --end, or Ctrl-C, and all is whole up to there; frames
+that come too fast are dropped and counted, and --also film keeps those looked at. Exit status 0:
+all done; 1: frames are missing or films could not be read, which are named; 2: wrong use, or
+nothing could be done.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from tetrapose.structures import Problem
 
 HELP = "follow animals through films: tables, identities, overlays"
-ALSO = ("overlay", "coco", "dlc-csv", "dlc-h5", "sleap", "nwb")
+ALSO = ("overlay", "coco", "dlc-csv", "dlc-h5", "sleap", "nwb", "film")
 EACH, LOSS = "every", "loss"
 
 
@@ -71,20 +77,11 @@ def run(args: argparse.Namespace) -> int:
     """Follow each film, write, say what is missing."""
     from tetrapose.errors import UserError
     from tetrapose.inference.boxes import read_boxes
-    from tetrapose.inference.films import is_live
-    from tetrapose.inference.sources import Source, find_sources
 
     _check(args)
-    out = Path(args.out)
-    if "overlay" in args.also and any(is_live(name) for name in args.paths):
-        raise UserError("an overlay is drawn on a film that can be read again: record the live"
-                        " source, then follow the file")  # fmt: skip
-    live = [Source(Path(name), _live_name(name), True) for name in args.paths if is_live(name)]
-    files = [path for path in args.paths if not is_live(path)]
-    sources, problems = find_sources(files, out=out)
-    films = [source for source in sources if _may_be_film(source)]
-    if not films and not live:
-        _tell(problems)
+    films, problems, live = _films(args)
+    _tell(problems)
+    if not films:
         raise UserError("nothing to follow: no film was found (pictures: tetrapose predict)")
     boxes = None if args.boxes in ("whole", "auto", finding.MODEL) else read_boxes(Path(args.boxes))
 
@@ -96,15 +93,15 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     finder = finding.make(args)
     status = 1 if problems else 0
-    _tell(problems)
     done = 0
-    names = _bases(films + live)
-    wanted = {name: name for name in args.paths if is_live(name)}
-    for source, base in zip(films + live, names, strict=True):
-        path = next((n for n in wanted if _live_name(n) == source.name), str(source.path))
+    for source, name in films:
+        base, path = Path(args.out) / name, args.paths[0] if live else str(source.path)
         try:
             settings = _settings(args, predictor, finder, boxes, source)
-            outcome = _one(args, path, out / base, settings)
+            if live and {"film", "overlay"} & set(args.also):
+                settings = replace(settings, record=base.with_name(f"{base.name}.film.mp4"))
+            with _ended_by_kill() if live else nullcontext():
+                outcome = _one(args, path, base, settings)
         except UserError as error:
             if args.debug:
                 raise
@@ -113,10 +110,29 @@ def run(args: argparse.Namespace) -> int:
             continue
         done += 1
         status = max(status, int(any(one.left_out for one in outcome.problems)))
-        if outcome.stopped and path not in wanted:
+        if outcome.stopped and not live:
             print("tetrapose: stopped; the same command goes on from here", file=sys.stderr)
             return 130
     return status if done else 2
+
+
+def _films(args: argparse.Namespace) -> tuple[list[tuple[Source, str]], list[Problem], bool]:
+    """Films with names for their files below --out, what is none, and whether it is live."""
+    from tetrapose.errors import UserError
+    from tetrapose.inference.films import is_live
+    from tetrapose.inference.sources import Source, find_sources
+
+    live = any(is_live(name) for name in args.paths)
+    if live and len(args.paths) > 1:
+        raise UserError("a live source is followed by itself: give each a command of its own")
+    if "film" in args.also and not live:
+        raise UserError("--also film keeps what is live; this film is there already")
+    if live:
+        name = _live_name(args.paths[0])
+        return [(Source(Path(args.paths[0]), name, True), name)], [], True
+    sources, problems = find_sources(args.paths, out=Path(args.out))
+    found = [source for source in sources if _may_be_film(source)]
+    return list(zip(found, _bases(found), strict=True)), problems, False
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -155,6 +171,16 @@ def seconds(text: str, name: str) -> float:
     except ValueError:
         raise UserError(f"{name} {text}: a time is seconds, m:s or h:m:s") from None
     return sum(part * 60**place for place, part in enumerate(reversed(parts)))
+
+
+@contextmanager
+def _ended_by_kill() -> Iterator[None]:
+    """What has no end of its own is ended as by Ctrl-C also where it is told to stop."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _may_be_film(source: Source) -> bool:
@@ -243,9 +269,10 @@ def _report(path: str, outcome: Outcome) -> None:
     spent, tracks = outcome.seconds, outcome.summary.tracks
     rate = spent.frames / max(spent.whole, 1e-9)
     gone_on = f" (gone on after {outcome.resumed})" if outcome.resumed else ""
+    gone_on += " until stopped by hand" if outcome.stopped else ""
     animals = "1 animal" if len(tracks) == 1 else f"{len(tracks)} animals"
     print(
-        f"{path}: {len(outcome.frames)} frames{gone_on}, {animals} followed in"
+        f"{path}: {spent.frames + outcome.resumed} frames{gone_on}, {animals} followed in"
         f" {spent.whole:.1f} s ({rate:.1f} frames/s)"
     )
     for number, one in sorted(tracks.items())[:12]:
@@ -267,7 +294,7 @@ def _write_others(
     from tetrapose.inference.outlets import FORMS, Told, write
 
     told = Told(
-        outcome.table, Path(outcome.film.path), settings.way.predictor.skeleton,
+        outcome.table, settings.record or Path(outcome.film.path), settings.way.predictor.skeleton,
         tuple(sorted(outcome.summary.tracks)), outcome.frames, outcome.film.rate, outcome.size,
     )  # fmt: skip
     for form in args.also:
@@ -276,8 +303,11 @@ def _write_others(
 
             path = base.with_name(f"{base.name}.overlay.mp4")
             write_overlay(
-                told, path, threshold=args.threshold, style=args.style, start=args.from_second
-            )
+                told, path, threshold=args.threshold, style=args.style, start=args.from_second,
+                numbers=outcome.recorded,
+            )  # fmt: skip
+        elif form == "film":
+            path = settings.record
         else:
             path = write(told, form, base.with_name(base.name + FORMS[form][0]))
         print(f"{form:12} {path}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from array import array
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from tetrapose.inference import chunks, films, tracked
 from tetrapose.inference.films import Count, Film, Frame
 from tetrapose.inference.following import Follower, Seconds, Way
 from tetrapose.inference.hasten import Ahead
+from tetrapose.inference.video import VideoWriter
 from tetrapose.structures import Problem
 from tetrapose.weights.files import replace_file
 
@@ -39,18 +41,25 @@ class Span:
 
 @dataclass(frozen=True)
 class Settings:
-    """All but the film: how animals are come by, which frames, smoothing, more for NAME.json."""
+    """All but the film: how animals are come by, which frames, smoothing, more for NAME.json.
+
+    With ``record`` the frames looked at are kept as a film, for what is live is gone afterwards.
+    """
 
     way: Way
     span: Span = field(default_factory=Span)
     smoothing: tracked.Smoothing = field(default_factory=tracked.Smoothing)
     told: dict[str, Any] = field(default_factory=dict)
     frames_in_part: int = chunks.FRAMES
+    record: Path | None = None
 
 
 @dataclass
 class Outcome:
-    """What became of a film; ``stopped`` by the user, or all done ``before``."""
+    """What became of a film; ``stopped`` by the user, or all done ``before``.
+
+    ``recorded`` are the numbers of the frames that are in the film of ``Settings.record``.
+    """
 
     table: Path
     film: Film
@@ -64,6 +73,7 @@ class Outcome:
     resumed: int = 0
     dropped: int = 0
     before: bool = False
+    recorded: array[int] = field(default_factory=lambda: array("q"))
 
 
 Progress = Callable[[int, float], None]
@@ -77,8 +87,11 @@ def track_film(
 
     Goes on after the last part where there is one of the same film and settings, unless ``fresh``.
     A KeyboardInterrupt ends it early with what there is, and the parts stay. Raises UserError for a
-    film that cannot be read, and where nothing can be written.
+    film that cannot be read, where nothing can be written, and where a live source would be written
+    over what another time saw of it.
     """
+    if films.is_live(path) and not fresh:
+        _demand_unseen(base)
     film = films.survey(path)
     way = replace(settings.way, pace=film.step * settings.span.every, frames=settings.span.every)
     settings = replace(settings, way=way)
@@ -106,6 +119,15 @@ def track_film(
     if not outcome.stopped or film.live:
         parts.clear()
     return outcome
+
+
+def _demand_unseen(base: Path) -> None:
+    for end in (".parquet", ".parts"):
+        if (there := base.with_name(base.name + end)).exists():
+            raise UserError(
+                f"{there}: of an earlier time, which a live source does not come back to: choose"
+                " another --out, or write over it with --fresh"
+            )
 
 
 def identity(film: Film, settings: Settings) -> dict[str, Any]:
@@ -185,7 +207,9 @@ def _follow(
         depth=DEPTH, lossy=not outcome.film.waits,
     )  # fmt: skip
     source = iter(frames)
-    with closing(frames):
+    recorder = nullcontext() if settings.record is None else VideoWriter(settings.record)
+    with recorder as film, closing(frames):
+        source = _recorded(source, film, outcome) if film else source
         try:
             if done:
                 for _ in source:
@@ -243,6 +267,17 @@ def _watched(
         seen["frames"] += 1
         if progress is not None:
             progress(seen["frames"], time.perf_counter() - began)
+        yield frame
+
+
+def _recorded(
+    frames: Iterator[Frame], film: VideoWriter, outcome: Outcome
+) -> Iterator[Frame]:  # fmt: skip
+    for frame in frames:
+        began = time.perf_counter()
+        film.add(frame.pixels, frame.time)
+        outcome.recorded.append(frame.index)
+        outcome.seconds.add("write", began)
         yield frame
 
 

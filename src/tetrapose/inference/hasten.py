@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _END = object()
+LEFT = 2.0  # seconds after which a thread that waits for something silent is left to itself
 
 
 class Ahead(Generic[T]):
@@ -43,14 +45,12 @@ class Ahead(Generic[T]):
             yield item
 
     def close(self) -> None:
-        """Stop the thread and wait for it."""
+        """Stop the thread and wait for it, though not for what it may itself be waiting for."""
         self._stopped.set()
-        while self._thread.is_alive():
-            try:
+        until = time.monotonic() + LEFT
+        while self._thread.is_alive() and time.monotonic() < until:
+            with contextlib.suppress(queue.Empty):
                 self._queue.get(timeout=0.01)
-            except queue.Empty:
-                continue
-        self._thread.join()
 
     def _run(self, items: Iterable[T]) -> None:
         iterator = iter(items)
@@ -73,14 +73,13 @@ class Ahead(Generic[T]):
             self._put(_END)
 
     def _put(self, item: Any) -> None:
+        lossy = self._lossy and item is not _END
         while not self._stopped.is_set():
             try:
-                self._queue.put(item, timeout=0.1)
+                self._queue.put(item, block=not lossy, timeout=0.1)
                 return
             except queue.Full:
-                if self._lossy and item is not _END:
-                    try:
+                if lossy:  # at once: else the source's own buffers fill, and all is seen late
+                    with contextlib.suppress(queue.Empty):
                         self._queue.get_nowait()
                         self.dropped += 1
-                    except queue.Empty:
-                        continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,8 +19,14 @@ from tetrapose.structures import Instances
 SIDE = 1920  # longest of the drawn film
 
 
-def write_overlay(told: Told, path: Path, *, threshold: float, style: str, start: float) -> int:
-    """Draw the frames looked at with their animals at ``path`` (.mp4); how many were drawn."""
+def write_overlay(
+    told: Told, path: Path, *, threshold: float, style: str, start: float,
+    numbers: Sequence[int] = (),
+) -> int:  # fmt: skip
+    """Draw the frames looked at with their animals at ``path`` (.mp4); how many were drawn.
+
+    ``numbers`` tells which frames these are where the film holds no others: a recording.
+    """
     look = load_style(style)
     film = films.survey(told.film)
     rows = _by_frame(told)
@@ -30,12 +36,14 @@ def write_overlay(told: Told, path: Path, *, threshold: float, style: str, start
         wanted = told.frames
         if not len(wanted):
             return 0
-        for frame in films.read(film, films.Count(), every=wanted.step, start=start):
-            if frame.index > wanted[-1]:
+        every, start = (1, 0.0) if numbers else (wanted.step, start)
+        for frame in films.read(film, films.Count(), every=every, start=start):
+            number = numbers[frame.index] if numbers else frame.index
+            if number > wanted[-1]:
                 break
             here = None
-            while ahead is not None and ahead.frame[0] <= frame.index:
-                here = ahead if ahead.frame[0] == frame.index else None
+            while ahead is not None and ahead.frame[0] <= number:
+                here = ahead if ahead.frame[0] == number else None
                 ahead = next(rows, None)
             picture, matrix = _fitted(frame.pixels)
             if here is not None:
