@@ -17,6 +17,7 @@ from tetrapose.triplets.build import build
 from tetrapose.triplets.exporting import export
 from tetrapose.triplets.library import Library
 from tetrapose.triplets.merging import merge
+from tetrapose.triplets.rows import Triplet
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +187,24 @@ def test_a_shard_cut_anywhere_is_told(tmp_path, libraries):
         cut.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"cut.tar: not a whole tar file"):
             list(shards.read(cut))
+
+
+def test_a_shard_is_what_tarfile_writes(tmp_path):
+    names = ("a", "k" * 24, "é" * 30, "n" * 76)
+    made = [triplet_of(name, i) for i, name in enumerate(names)]
+    wrote = shards.write(tmp_path / "ours.tar", made)
+    with tarfile.open(tmp_path / "theirs.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in shards.members(tmp_path / "ours.tar"):
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    ours, theirs = ((tmp_path / f"{who}.tar").read_bytes() for who in ("ours", "theirs"))
+    assert ours == theirs
+    assert list(shards.read(tmp_path / "ours.tar")) == made
+    assert wrote.seal == shards.sealed(tmp_path / "ours.tar")
+    assert (wrote.count, wrote.length) == (4, len(ours))
+
+
+def triplet_of(key: str, seed: int) -> Triplet:
+    data = [bytes([seed]) * (511 + seed) for _ in range(3)]
+    return Triplet(key, *data, f"caption {seed}", {"a": seed}, {"b": [seed]})

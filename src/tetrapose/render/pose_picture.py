@@ -109,11 +109,16 @@ def _over(ground: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
     A product of two bytes over 255 is never near a half: it is rounded alike on every machine.
     """
-    clear = cv2.bitwise_not(planes[3])
-    left = cv2.multiply(ground, cv2.merge([clear, clear, clear]), scale=1 / 255)
-    return cv2.add(
-        left, cv2.merge(tuple(planes[:3])), dst=left
-    )  # black shone through where it does now
+    out = ground.copy()
+    rows = np.flatnonzero(planes[3].any(axis=1))
+    if not len(rows):
+        return out
+    span = slice(rows[0], rows[-1] + 1)
+    clear = cv2.bitwise_not(planes[3, span])
+    left = cv2.multiply(ground[span], cv2.merge([clear, clear, clear]), scale=1 / 255)
+    black = cv2.merge(tuple(planes[:3, span]))  # which shone through where the ground does now
+    cv2.add(left, black, dst=out[span])
+    return out
 
 
 def drawn_points(

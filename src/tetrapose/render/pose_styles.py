@@ -85,7 +85,9 @@ class Figure:
 def pose_styles() -> dict[str, PoseStyle]:
     """The pose styles that ship, by name."""
     text = (resources.files("tetrapose.render") / "pose_styles.yaml").read_text(encoding="utf-8")
-    return {name: _style(name, values) for name, values in yaml.safe_load(text).items()}
+    # each worker reads it: a few milliseconds with the C part of PyYAML, a fifth of a second without
+    content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return {name: _style(name, values) for name, values in content.items()}
 
 
 def load_pose_style(name: str) -> PoseStyle:
