@@ -15,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "inference"))
 
 from films_made import boxes, film, model
 from live_made import camera
+from walks_made import walk
 
 from tetrapose import cli
 from tetrapose.commands.track import seconds
 from tetrapose.errors import UserError
+from tetrapose.geometry import box_area, box_iou
 from tetrapose.inference.films import Count, read, survey
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -64,6 +66,31 @@ def test_a_film_in_all_forms(track, tmp_path):
     table.write_text(table.read_text().replace(".5,", ".25,"))  # other boxes: another table
     status, said = track(path, "--smooth", "savgol", boxes_of=table)
     assert (status, "done before" in said.out) == (0, False)
+
+
+def test_drawn_animals_on_a_walk_by_the_model_that_ships(tmp_path, capsys):
+    truth = walk(tmp_path / "walk.mp4", ("dog", "horse"), 20)
+    words = ["track", str(tmp_path / "walk.mp4"), "--out", str(tmp_path), "--also", "overlay"]
+    assert cli.main(words) == 0
+    assert "20 frames, 2 animals followed" in capsys.readouterr().out
+    table = parquet.read_table(tmp_path / "walk.parquet").to_pandas()
+    names = [name.removesuffix("_flag") for name in table.columns if name.endswith("_flag")]
+    off, whose = [], set()
+    for frame, told in enumerate(truth):
+        rows = table[table.frame == frame]
+        overlap = box_iou(told.bboxes, rows[["x1", "y1", "x2", "y2"]].to_numpy(float))
+        assert overlap.shape == (2, 2)
+        assert overlap.max(axis=1).min() > 0.7
+        mine = overlap.argmax(axis=1)
+        whose.add(tuple(rows.track.to_numpy()[mine]))
+        found = np.stack([rows[[f"{n}_x", f"{n}_y"]].to_numpy(float)[mine] for n in names], axis=1)
+        far = np.linalg.norm(found - told.keypoints, axis=-1)
+        side = np.sqrt(box_area(told.bboxes))[:, None]
+        off.append(np.where(told.visibility == 2, far / side, np.nan))
+    assert len(whose) == 1  # each keeps its number from the first frame to the last
+    seen = np.array(off)[np.isfinite(off)]
+    assert (seen < 0.1).mean() > 0.8
+    assert len(list(read(survey(tmp_path / "walk.overlay.mp4"), Count()))) == 20
 
 
 def test_two_films_of_one_name_and_one_that_is_none(track, tmp_path):

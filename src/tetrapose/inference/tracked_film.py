@@ -88,7 +88,7 @@ def _instances(rows: Rows, matrix: np.ndarray) -> Instances:
 
 def _number(picture: np.ndarray, boxes: np.ndarray, tracks: np.ndarray) -> None:
     """Write each track's number at its box's corner, in place."""
-    scale = max(picture.shape[:2]) / 900
+    scale = max(max(picture.shape[:2]) / 900, 0.7)  # small films too are to be read
     for box, track in zip(boxes, tracks, strict=True):
         at = (int(max(box[0], 0)) + 3, int(max(box[1], 18 * scale)) + 2)
         for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
