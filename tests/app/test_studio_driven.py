@@ -314,6 +314,27 @@ def test_a_corrupt_upload_is_told_in_the_page(page, place):
     page.errors[:] = [e for e in page.errors if "400 (Bad Request)" not in e]
 
 
+def test_what_was_done_a_moment_before_the_next_picture_is_kept(page, served, place):
+    before = points(page)
+    id = page.run("location.hash").removeprefix("#")
+    page.run("document.querySelector('#mirror').click()")
+    page.run("document.querySelector('#blank').click()")  # within the moment that keeping waits
+    page.until("studio.editor.picture.blank")
+    nose = NAMES.index("nose")
+
+    def kept():
+        animal = served.ask(f"/api/pictures/{id}")[1]["pose"]["animals"][0]
+        return animal["keypoints"]["nose"][0]
+
+    end = time.monotonic() + 30
+    while abs(kept() - before[nose][0]) < 1:
+        assert time.monotonic() < end, "the mirrored pose was lost"
+        time.sleep(0.05)
+    page.open(f"{served.address}/#{id}")
+    page.until("window.studio?.editor.animals.length === 2")
+    page.run("document.querySelector('#mirror').click()")
+
+
 def test_an_empty_canvas_begins_with_an_animal(page):
     page.run("document.querySelector('#blank').click()")
     page.until("studio.editor.picture.blank && studio.editor.animals.length === 1")

@@ -25,7 +25,8 @@ export const canvas = (width, height) => json("/api/canvas", { method: "POST", .
 export const kept = (id) => json(at("pictures", id));
 export const shown = (id) => at("pictures", id, "shown");
 export const find = (id, skeleton, bbox = null) => json(at("pictures", id, "find"), { method: "POST", ...body({ skeleton, bbox }) });
-export const keep = (id, pose) => json(at("pictures", id, "pose"), { method: "PUT", keepalive: true, ...body(pose) });
+// outlives the page that is left, but for what is too long: browsers refuse to keep 64 KiB or more alive
+export const keep = (id, pose) => { const sent = body(pose); return json(at("pictures", id, "pose"), { method: "PUT", keepalive: new Blob([sent.body]).size < 60000, ...sent }); };
 export const label = (id, pose) => json(at("pictures", id, "label"), { method: "POST", ...body(pose) });
 export const convert = (pose, to) => json("/api/convert", { method: "POST", ...body({ pose, to }) });
 export const check = (pose) => json("/api/check", { method: "POST", ...body(pose) });

@@ -7,7 +7,7 @@ import { browse } from "./library.js";
 
 const $ = (id) => document.getElementById(id);
 const editor = new Editor($("canvas"));
-let skeletons = {}, state = null, saving = null;
+let skeletons = {}, state = null, saving = null, making = false;
 window.studio = { editor }; // for whoever measures
 
 // --- words to the user ---
@@ -15,11 +15,15 @@ function notice(words, bad = false) {
   const one = $("notice");
   one.textContent = words;
   one.classList.toggle("bad", bad);
+  one.classList.add("fresh"); // stays in sight wherever the panel is scrolled to; good news for a while
   one.hidden = !words;
+  clearTimeout(notice.fading);
+  if (!bad) notice.fading = setTimeout(() => one.classList.remove("fresh"), 6000);
 }
 function announce(words) { $("announce").textContent = words; }
 
 async function busy(words, work) {
+  if ($("notice").classList.contains("bad")) notice(""); // what went wrong before is over
   $("busy-text").textContent = words;
   $("busy").hidden = false;
   try { return await work(); }
@@ -67,6 +71,7 @@ async function openJson(file) {
 }
 
 function begin(picture, skeleton, animals) {
+  if (saving) keepNow(); // what was done to the picture before, while it is still the editor's
   notice("");
   $("mapped").textContent = "";
   $("welcome").hidden = true;
@@ -126,6 +131,8 @@ function refresh() {
   $("find").disabled = $("draw-box").disabled = !there || editor.picture.blank;
   $("save-label").disabled = !any || editor.picture.blank;
   for (const id of ["export-json", "export-coco", "export-picture"]) $(id).disabled = !any;
+  $("make").disabled = !any || making;
+  $("make").textContent = making ? "Generating" : "Generate";
   $("place-missing").disabled = !editor.animal || !editor.animal.points.some(Boolean) || editor.animal.points.every(Boolean);
   if (editor.skeleton) $("skeleton").value = editor.skeleton.name;
   listAnimals();
@@ -201,7 +208,8 @@ async function moveTo(name) {
 
 async function generate() {
   const wish = { prompt: $("prompt").value, pose: pose(), count: +$("count").value, seed: +$("seed").value };
-  $("make").disabled = true;
+  making = true;
+  refresh();
   await busy("Generating", async () => {
     for await (const step of api.generate(wish)) {
       if (step.error) throw new Error(step.error);
@@ -209,7 +217,8 @@ async function generate() {
       announce(`${step.pictures.length} of ${step.wanted} pictures`);
     }
   });
-  $("make").disabled = false;
+  making = false;
+  refresh();
 }
 
 // --- wiring ---
