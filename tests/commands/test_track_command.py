@@ -131,6 +131,13 @@ def test_every_start_and_end(track, tmp_path):
     np.testing.assert_allclose(table.time, table.frame * 0.04, atol=1e-4)
 
 
+def test_a_start_behind_the_end(track, tmp_path):
+    status, said = track(film(tmp_path / "a.mp4", 50, size=SIZE), "--start", "1:00")
+    assert status == 2
+    assert "a.mp4: its last frame is at 1.96 s; --start lies behind it" in said.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text, value", [("90", 90), ("1:30", 90), ("1:00:01.5", 3601.5)])
 def test_times(text, value):
     assert seconds(text, "--start") == value

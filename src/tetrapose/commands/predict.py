@@ -204,7 +204,8 @@ class _Job:
             return 2
         done = f"{self.pictures} pictures" if self.pictures or not self.frames else ""
         if self.frames:
-            done += f"{' and ' if done else ''}{self.frames} frames of {self.videos} videos"
+            films = "1 video" if self.videos == 1 else f"{self.videos} videos"
+            done += f"{' and ' if done else ''}{self.frames} frames of {films}"
         rate = (self.pictures + self.frames) / max(self.seconds, 1e-9)
         if self.spotter.count:
             done += f" ({self.spotter.count} without an animal)"

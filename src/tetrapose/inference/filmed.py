@@ -93,6 +93,8 @@ def track_film(
     if films.is_live(path) and not fresh:
         _demand_unseen(base)
     film = films.survey(path)
+    if film.shown and settings.span.start > (last := film.time_of(len(film.shown) - 1)):
+        raise UserError(f"{path}: its last frame is at {last:.2f} s; --start lies behind it")
     way = replace(settings.way, pace=film.step * settings.span.every, frames=settings.span.every)
     settings = replace(settings, way=way)
     parts = chunks.Parts(
