@@ -205,6 +205,19 @@ def test_notebooks_become_pages_with_their_pictures(hooks):
         assert f"]({PurePosixPath(name).name})" in page
 
 
+@pytest.mark.parametrize(
+    "html, loaded",
+    [
+        ('<script src="https://a.org/b.js"></script>', ["https://a.org/b.js"]),
+        ("<img alt=x src='http://a.org/b.png'>", ["http://a.org/b.png"]),
+        ('<link rel="stylesheet" href="https://a.org/b.css">', ["https://a.org/b.css"]),
+        ('<a href="https://a.org">read</a> <img src="images/b.png">', []),
+    ],
+)
+def test_what_a_page_would_load_from_elsewhere_is_seen(hooks, html, loaded):
+    assert hooks.LOADED.findall(html) == loaded
+
+
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "LICENSE": "licence.md"}
+LOADED = re.compile(
+    r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=.?(https?://[^\"' >]+)"
+)
 SHIM = "https://unpkg.com/iframe-worker/shim"  # of Material's offline plugin: from another host
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg"}
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "sh"}
@@ -56,7 +60,10 @@ def on_page_markdown(text: str, *, page: Any, config: Any, files: Any) -> str:
 
 def on_post_page(html: str, *, page: Any, config: Any) -> str:
     """The page without what it would load from another host; site/worker.js does that work."""
-    return html.replace(SHIM, "../" * page.url.count("/") + "site/worker.js")
+    html = html.replace(SHIM, "../" * page.url.count("/") + "site/worker.js")
+    for address in LOADED.findall(html):
+        logging.getLogger("mkdocs.hooks").warning("%s loads %s", page.url, address)
+    return html
 
 
 def on_post_template(html: str, *, template_name: str, config: Any) -> str:

@@ -185,7 +185,7 @@ def test_a_video_gives_entries_with_times_and_a_film(predict, folder, tmp_path):
             writer.add(np.asarray(picture(n)), n / 5)
     status, entries, printed = predict(folder, options=["--csv"])
     assert status == 0
-    assert "3 pictures and 7 frames of 1 video " in printed.out
+    assert "3 pictures and 7 frames of 1 video," in printed.out
     frames = [e for e in entries if e["file_name"] == "clip.mp4"]
     assert [e["frame"] for e in frames] == list(range(7))
     np.testing.assert_allclose([e["time"] for e in frames], np.arange(7) / 5, atol=1e-3)
