@@ -16,7 +16,7 @@ def run(*words) -> int:
     return cli.main(["triplets", *map(str, words)])
 
 
-SMALL = ("--size", 64, "--least-side", 32, "--part", 3)
+SMALL = ("--size", 64, "--least-side", 32, "--part", 3, "--no-card")
 
 
 def test_a_folder_of_photographs_becomes_a_library(tmp_path, shared_data, capsys):
@@ -49,8 +49,13 @@ def test_a_folder_of_photographs_becomes_a_library(tmp_path, shared_data, capsys
     points = triplet.points["animals"][0]["keypoints"]
     assert all(v == 0 or s >= 0.3 for (_, _, v), s in zip(points, scores, strict=True))
     assert sum(v > 0 for *_, v in points) >= 0.3 * len(points)
+    card = tmp_path / "lib" / "README.md"
+    assert f"{len(kept)} triplets for pose-guided generators" in card.read_text()
+    assert (tmp_path / "lib" / "card" / "samples.jpg").exists()
+    card.write_text("mine")
     assert run(*words) == 0
     assert "nothing was left to do" in capsys.readouterr().out
+    assert card.read_text() == "mine"
 
 
 def test_labelled_boxes_are_looked_at_where_points_are_not(tmp_path, shared_data):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tetrapose.commands import triplets_show
@@ -79,6 +80,7 @@ def _add_build(verbs: Any) -> None:
     add("--pause", type=float, metavar="S", help="seconds between two requests to a host (0)")
     add("--contact", metavar="ADDRESS", help="where a host that is asked may complain")
     add("--keep-work", action="store_true", help="keep LIBRARY/work when done")
+    add("--no-card", action="store_true", help="leave out the dataset card, LIBRARY/README.md")
 
 
 def _add_merge(verbs: Any) -> None:
@@ -129,6 +131,8 @@ def _build(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     _tell_listed(built.about.get("listed", {}))
     _tell_counts(built.about["counts"], args.out)
+    if not args.no_card and (built.done or not Path(args.out, "README.md").exists()):
+        print(f"the card: {triplets_show.write_card(Path(args.out))}")
     if not built.done:
         print("nothing was left to do")
         return 0

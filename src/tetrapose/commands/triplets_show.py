@@ -67,17 +67,23 @@ def card(args: argparse.Namespace) -> int:
         raise UserError("--private goes with --push")
     if args.labels and not args.quality:
         raise UserError("--labels goes with --quality: how many triplets to compare")
-    from tetrapose.triplets import card as cards
-    from tetrapose.triplets import exporting, pushing
-
     folder = Path(args.library)
     report = _judged(args) if args.quality else None
-    triplets = (one for piece in exporting.pieces(folder) for one in exporting.triplets_in(piece))
-    path = cards.write(folder, triplets, title=args.title, licence=args.licence, report=report)
-    print(path)
+    print(write_card(folder, title=args.title, licence=args.licence, report=report))
     if args.push:
+        from tetrapose.triplets import pushing
+
         print(pushing.push(folder, args.push, private=args.private, tell=_told))
     return 0
+
+
+def write_card(folder: Path, **more: Any) -> Path:
+    """The card of a library or an export, with what ``card.write`` takes beside; its place."""
+    from tetrapose.triplets import card as cards
+    from tetrapose.triplets import exporting
+
+    triplets = (one for piece in exporting.pieces(folder) for one in exporting.triplets_in(piece))
+    return cards.write(folder, triplets, **more)
 
 
 def _told(done: int, of: int) -> None:

@@ -85,7 +85,7 @@ class Figure:
 def pose_styles() -> dict[str, PoseStyle]:
     """The pose styles that ship, by name."""
     text = (resources.files("tetrapose.render") / "pose_styles.yaml").read_text(encoding="utf-8")
-    # each worker reads it: a few milliseconds with the C part of PyYAML, a fifth of a second without
+    # PyYAML's C part takes a few milliseconds in every worker, the other a fifth of a second
     content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     return {name: _style(name, values) for name, values in content.items()}
 
