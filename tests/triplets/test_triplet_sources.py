@@ -44,9 +44,9 @@ def test_a_folder_gives_its_pictures_by_name_with_the_text_beside(tmp_path):
     assert [item.key for item in items] == ["a/Z.JPG", "b/000.png", "b/001.png"]
     assert [item.text for item in items] == ["", "", "a dog"]
     assert {(item.source, item.licence, item.species) for item in items} == {
-        ("folder", "CC0", ("dog",))
+        (f"folder:{tmp_path.name}", "CC0", ("dog",))
     }
-    assert listing.passed["not a picture's name"] == 1
+    assert listing.passed["files that are no pictures by their names"] == 1
 
 
 def test_a_labelled_set_gives_its_animals_as_they_are(tmp_path):

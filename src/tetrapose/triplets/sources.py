@@ -28,7 +28,7 @@ class Listing:
 
     def note(self, problems: tuple[Problem, ...]) -> None:
         """Problems to be told; all are counted, the first hundred kept."""
-        self.passed["entry cannot be used"] += sum(problem.left_out for problem in problems)
+        self.passed["entries that cannot be used"] += sum(problem.left_out for problem in problems)
         self.problems += problems[: max(100 - len(self.problems), 0)]
 
     def meet(self, skeleton: Skeleton) -> None:
@@ -79,7 +79,8 @@ def open_source(spec: str) -> Source:
         items = _kinds()[kind](Path(where), options)
     else:
         items = _labelled(spec, kind, where, options)
-    return Source(f"{kind}:{Path(where).name or where}", _with_common(items, kind, common))
+    name = f"{kind}:{Path(where).name or where}"
+    return Source(name, _with_common(items, name, common))
 
 
 def _kinds() -> dict[str, Callable[[Path, dict[str, Any]], Lister]]:
@@ -101,7 +102,7 @@ def _kind(path: Path) -> str:
     return "hf" if tables else "folder"
 
 
-def _with_common(items: Lister, kind: str, common: dict[str, str]) -> Lister:
+def _with_common(items: Lister, name: str, common: dict[str, str]) -> Lister:
     """Items with what the spec says of all of them where they say nothing themselves."""
     from dataclasses import replace
 
@@ -111,7 +112,7 @@ def _with_common(items: Lister, kind: str, common: dict[str, str]) -> Lister:
         for item in items(listing):
             yield replace(
                 item,
-                source=item.source or kind,
+                source=item.source or name,
                 licence=item.licence or common["licence"],
                 species=item.species or species,
             )
@@ -138,7 +139,7 @@ def _folder(root: Path, options: dict[str, Any]) -> Lister:
                     path = Path(place, name)
                     yield _plain(path, path.relative_to(root).as_posix())
                 else:
-                    listing.passed["not a picture's name"] += not name.endswith(".txt")
+                    listing.passed["files that are no pictures by their names"] += not name.endswith(".txt")
         if not found:
             listing.problems.append(Problem(str(root), "holds no pictures", "name another folder"))
 
