@@ -27,7 +27,7 @@ PROMPT = "a fox <img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A base in miniature and a ControlNet that is a copy of its encoder, as a run leaves it."""
-    import tiny_sd
+    import tiny_sd  # pyright: ignore[reportMissingImports]  # of the folder beside
     from diffusers import ControlNetModel, UNet2DConditionModel
 
     folder = tmp_path_factory.mktemp("generates")

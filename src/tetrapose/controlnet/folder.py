@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tetrapose.triplets.library import differences, told, write_file, write_json
 from tetrapose.weights.files import load_checkpoint
 
 CHECKPOINT, ABOUT, LOG, CARD = "last.ckpt", "run.json", "log.jsonl", "card.json"
+LOCK = ".lock"
 
 
 def identity(settings: Settings, stock: Stock, world: int) -> dict[str, Any]:
@@ -35,6 +37,29 @@ def identity(settings: Settings, stock: Stock, world: int) -> dict[str, Any]:
         "triplets": triplets | {"skeletons": list(stock.skeletons)},
         "processes": world,
     }
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The only run that writes into a folder; UserError where another one does, or other files lie.
+
+    The lock is the process's own: workers that outlive a killed run do not hold it.
+    """
+    if not (folder / ABOUT).exists():
+        demand_empty(folder)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "w", encoding="utf-8")  # noqa: SIM115 held while it is written
+    with file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows: two runs in one folder are the user's to avoid
+            pass
+        except OSError:
+            raise UserError(f"{folder}: another process is training there; wait for it") from None
+        yield
 
 
 def claim(folder: Path, mine: dict[str, Any]) -> None:

@@ -69,10 +69,10 @@ def estimate(base: Base, settings: Settings, size: tuple[int, int]) -> Estimate:
     wide = BYTES[settings.precision]
     unet, control, learned = _networks(base, settings)
     held = _held(unet, control, base, settings, size) * wide
-    # the VAE's widest layer, which no gradient keeps: in, out and what the convolution unfolds
+    # the VAE's widest layer of one picture, which no gradient keeps: in, out and what is unfolded
     first = base.configs["vae"].get("block_out_channels", [128])[0]
     wide_vae = BYTES["float32"] if base.wide_vae else wide
-    vae = 3.0 * first * math.prod(size) * settings.batch * wide_vae
+    vae = 3.0 * first * math.prod(size) * wide_vae
     whole = sum(p.numel() for p in control.parameters())
     return Estimate(
         learned=learned,

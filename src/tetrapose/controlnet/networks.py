@@ -72,6 +72,7 @@ def open_base(base: Base, *, device: torch.device, dtype: torch.dtype) -> dict[s
         raise UserError(f"{where}: cannot be loaded ({line}); fetch the folder again") from None
     for net in (*parts["readers"].encoders, parts["vae"], parts["unet"]):
         net.requires_grad_(False).eval().to(device)
+    parts["vae"].enable_slicing()  # a picture at a time: eight of 1024 px would take 13 GB
     return parts
 
 

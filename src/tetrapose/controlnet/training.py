@@ -6,6 +6,7 @@ the order is a function of the seed (``stream``), and what is drawn for a batch 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -77,28 +78,47 @@ def train(
     ``tell`` gets each line of the log. Raises UserError for whatever ``preflight`` tells of, for a
     folder of another run, and where too many steps are not finite.
     """
-    session = _begin(libraries, Path(out), settings)
-    try:
-        return _run(session, tell or (lambda line: None))
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"out of memory at --batch {settings.batch}; begin a new --out with half of it and"
-            " twice the --accumulate, or with --checkpointing, --precision bfloat16 or --optimizer"
-            " adamw8bit (--preflight estimates what each takes)"
-        ) from None
-    finally:
-        if session.board is not None:
-            session.board.close()
+    accelerator = _accelerator(settings)
+    first = accelerator.is_main_process
+    with files.alone(Path(out)) if first else nullcontext():
+        session = _begin(libraries, Path(out), settings, accelerator)
+        try:
+            return _run(session, tell or (lambda line: None))
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"out of memory at --batch {settings.batch}; begin a new --out with half of it and"
+                " twice the --accumulate, or with --checkpointing, --precision bfloat16 or"
+                " --optimizer adamw8bit (--preflight estimates what each takes)"
+            ) from None
+        finally:
+            if session.board is not None:
+                session.board.close()
 
 
-def _begin(libraries: Sequence[str | Path], out: Path, settings: Settings) -> Session:
+def _accelerator(settings: Settings) -> Any:
     from accelerate import Accelerator
 
+    begun = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch tell it
+    # several processes on CPUs: accelerate takes them for as many lone ones unless it is told
+    on_cpus = begun > 1 and not torch.accelerator.is_available()
+    accelerator = Accelerator(
+        mixed_precision=MIXED[settings.precision], cpu=True if on_cpus else None
+    )
+    if accelerator.num_processes != begun:
+        raise UserError(
+            f"{begun} processes were begun that do not know of one another (accelerate sees"
+            f" {accelerator.num_processes}); begin them with accelerate launch or torchrun"
+        )
+    return accelerator
+
+
+def _begin(
+    libraries: Sequence[str | Path], out: Path, settings: Settings, accelerator: Any
+) -> Session:
     base = find_base(settings.base)
     stock = open_stock(
         libraries, skeleton=settings.skeleton, style=settings.style, keep=out / ".tables"
     )
-    accelerator = Accelerator(mixed_precision=MIXED[settings.precision])
     if accelerator.is_main_process:
         files.claim(out, files.identity(settings, stock, accelerator.num_processes))
     accelerator.wait_for_everyone()
