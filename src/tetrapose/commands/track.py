@@ -285,7 +285,8 @@ def _report(path: str, outcome: Outcome) -> None:
     frames = max(spent.frames, 1)
     parts = ", ".join(f"{key} {1000 * value / frames:.1f}" for key, value in spent.spent.items())
     print(f"time         ms a frame: {parts} (decode in a thread of its own)")
-    print(f"bound by     {spent.bound()}")
+    bound = spent.bound()
+    print(f"bound by     {'the source' if outcome.film.live and bound == 'decode' else bound}")
 
 
 def _write_others(
