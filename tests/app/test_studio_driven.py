@@ -346,7 +346,7 @@ def test_an_empty_canvas_begins_with_an_animal(page):
     assert page.run("studio.editor.animals.length") == 1
 
 
-def test_triplets_are_shown_and_open_with_their_points(page):
+def test_triplets_are_shown_and_open_with_their_points(page, place):
     page.run("document.querySelector('#tab-triplets').click()")
     page.until("document.querySelectorAll('#rows li').length === 2")
     caption = page.run("document.querySelector('#rows .caption').textContent")
@@ -356,7 +356,11 @@ def test_triplets_are_shown_and_open_with_their_points(page):
     page.until("studio.editor.picture.width === 64")
     assert page.run("studio.editor.skeleton.name") == "ap10k"
     assert page.run(f"{POINTS}[0].slice(0, 2)") == [10, 20.5]
-    page.run("document.querySelector('#tab-pose').click()")
+    page.run("document.querySelector('#tab-triplets').click()")
+    page.give("#open", place / "<img src=x onerror=alert(1)>.jpg")  # from the other room
+    page.until("studio.editor.picture.width === 640 && studio.editor.animals.length === 2")
+    assert page.run("document.querySelector('#view').getBoundingClientRect().width") > 0
+    assert page.run("document.querySelector('#triplets').hidden")
 
 
 def test_a_phone_shows_all_of_it_without_a_sideways_scroll(page):

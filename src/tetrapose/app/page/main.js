@@ -47,6 +47,7 @@ const pose = () => toPlain(editor.picture, editor.skeleton, editor.animals);
 
 async function open(file) {
   if (!file) return;
+  if ($("pose").hidden) show(tabs[0]); // the button stands above the triplets too
   notice("");
   if (/\.json$/i.test(file.name)) { await busy("Reading", () => openJson(file)); return; }
   const most = state?.limits.megabytes ?? 25;
