@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tetrapose import skeletons
+from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 from tetrapose.synth import builds, stage
 from tetrapose.synth.points import mapping
@@ -164,14 +165,14 @@ def test_a_report_counts_once_and_lists_what_to_look_at(animals):
         triplet(animals[1:3], "sound", caption="two dogs"),
         triplet(broken, "broken", caption="a cat in the grass"),
     ]
-    told = quality.report(iter(rows), ranges=ranges)
+    told = quality.report(iter(rows), ranges=[ranges])
     assert (told.triplets, told.animals, told.judged) == (2, 3, 3)
     assert told.implausible == 1
     assert told.implausible_keys == ("broken",)
     assert (told.captions_judged, told.disagreeing, told.disagreeing_keys) == (2, 1, ("broken",))
     assert told.to_dict()["implausible"] == 1
     other = replace(ranges, skeleton="ap10k")
-    assert quality.report(iter(rows), ranges=other).judged == 0
+    assert quality.report(iter(rows), ranges=[other]).judged == 0
 
 
 def test_missing_points_stay_missing(animals):
@@ -183,3 +184,28 @@ def test_missing_points_stay_missing(animals):
     assert instances.visibility[0].tolist() == [0 if k == 4 else 2 for k in range(20)]
     none, _ = quality.drawn(triplet(animals[:0]))
     assert len(none) == 0
+
+
+def test_points_may_stand_on_a_skeleton_that_a_library_alone_knows(animals):
+    own = replace(SKELETON, name="of_this_library")
+    one = triplet(animals[:1])
+    one = replace(one, points=one.points | {"skeleton": own.name})
+    with pytest.raises(UserError, match="of_this_library"):
+        quality.report([one])
+    ranges = [quality.learn(animals, own), quality.learn(animals, SKELETON)]
+    told = quality.report([one, triplet(animals[1:3])], ranges=ranges, known={own.name: own})
+    assert (told.animals, told.judged) == (3, 3)
+
+
+def test_triplets_on_several_skeletons_are_compared_together(animals):
+    names = skeletons.load("quadruped").names
+    labels = truth({"a.jpg": animals[:1], "b.jpg": animals[1:2]})
+    wide = triplet(np.full((1, len(names), 2), 5.0), "b.jpg")
+    for name, place in zip(SKELETON.names, animals[1].tolist(), strict=True):
+        if name in names:
+            wide.points["animals"][0]["keypoints"][names.index(name)] = [*place, 2]
+    wide.points["animals"][0]["bbox"] = triplet(animals[1:2]).points["animals"][0]["bbox"]
+    one = replace(wide, points=wide.points | {"skeleton": "quadruped"})
+    told = quality.report([triplet(animals[:1], "a.jpg"), one], truth=labels).agreement
+    assert told is not None
+    assert 20 < told.counted <= 40

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tetrapose.errors import UserError
 
 if TYPE_CHECKING:
+    from tetrapose.skeletons import Skeleton
+    from tetrapose.structures import PoseSet
     from tetrapose.triplets.quality import LimbRanges, Report
 
 LEARNED = 600  # menagerie animals from which limb bounds are learned where no labels are given
@@ -98,9 +100,12 @@ def _judged(args: argparse.Namespace) -> Report:
     library = Library(Path(args.library))
     truth = data.open_set(args.labels) if args.labels else None
     chosen = list(quality.sample(library, args.quality))
-    names = {one.points["skeleton"] for one in chosen}
-    ranges = _ranges(sorted(names)[0]) if names else None
-    report = quality.report(chosen, ranges=ranges, truth=truth)
+    known = quality.skeletons_of(library)
+    used = {one.points["skeleton"] for one in chosen}
+    ranges = _ranges([known[name] for name in sorted(used & known.keys())], truth)
+    report = quality.report(chosen, ranges=ranges, truth=truth, known=known)
+    for name, value in _lines(report):
+        print(f"  {name:<58}{value:>9}")
     for name, keys in (("implausible", report.implausible_keys),
                        ("caption of another species", report.disagreeing_keys)):  # fmt: skip
         if keys:
@@ -108,27 +113,51 @@ def _judged(args: argparse.Namespace) -> Report:
     return report
 
 
-def _ranges(skeleton_name: str) -> LimbRanges | None:
-    """Limb bounds of the menagerie's animals on a skeleton; None where it has no points for it."""
+def _lines(report: Report) -> list[tuple[str, str]]:
+    from tetrapose.triplets import card as cards
+
+    return cards.judged(report)
+
+
+def _ranges(skeletons: list[Skeleton], truth: PoseSet | None) -> list[LimbRanges]:
+    """Limb bounds on skeletons, of labelled animals where there are labels, else of drawn ones."""
     import numpy as np
 
-    from tetrapose import skeletons
+    from tetrapose.skeletons import mapping
+    from tetrapose.triplets import quality
+
+    if truth is None:
+        return _drawn_ranges(skeletons)
+    out = []
+    for one in skeletons:
+        way = mapping.between(truth.skeleton, one).without_near()
+        points = np.where(truth.visibility[..., None] > 0, truth.keypoints, np.nan)
+        out.append(quality.learn(mapping.carried(points, way, empty=np.nan), one))
+    return out
+
+
+def _drawn_ranges(skeletons: list[Skeleton]) -> list[LimbRanges]:
+    """Of the menagerie's animals; none on a skeleton that it lacks the points of."""
+    import numpy as np
+
     from tetrapose.synth import builds, stage
     from tetrapose.synth.points import mapping
     from tetrapose.triplets import quality
 
-    skeleton = skeletons.load(skeleton_name)
-    try:
-        table = mapping(skeleton)
-    except UserError:
-        return None
+    tables = {}
+    for one in skeletons:
+        try:
+            tables[one.name] = mapping(one)
+        except UserError:
+            continue
+    rows = {one.name: np.full((LEARNED, len(one), 2), np.nan) for one in skeletons}
     poses = ("stand", "walk", "trot", "run", "sit", "lie", "side", "graze")
-    rows = np.full((LEARNED, len(skeleton), 2), np.nan)
-    for i in range(LEARNED):
+    for i in range(LEARNED if tables else 0):
         made = stage.set_up(np.random.default_rng([5, i]), (512, 512), 1, builds.names(), poses)
         points = made.actors[0].points
         flat, _ = made.camera.project(np.stack([point.place for point in points.values()]))
         where = dict(zip(points, flat, strict=True))
-        for name, point in table.items():
-            rows[i, skeleton.index(name)] = where[point]
-    return quality.learn(rows, skeleton)
+        for one in skeletons:
+            for name, point in tables.get(one.name, {}).items():
+                rows[one.name][i, one.index(name)] = where[point]
+    return [quality.learn(rows[one.name], one) for one in skeletons if one.name in tables]

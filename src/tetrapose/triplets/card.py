@@ -227,9 +227,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _quality(report: Report | None) -> list[str]:
-    if report is None:
-        return []
+def judged(report: Report) -> list[tuple[str, str]]:
+    """What a sample says, in words and figures."""
     rows = [("triplets looked at", f"{report.triplets:,}")]
     if report.judged:
         share = report.implausible / report.judged
@@ -250,7 +249,13 @@ def _quality(report: Report | None) -> list[str]:
             ("drawn animals that are no labelled one", _share(one.strangers)),
             ("of the others, animals under another species' name", _share(one.misnamed)),
         ]
-    return ["## Quality, on a sample", "", *_table(("what", "value"), rows)]
+    return rows
+
+
+def _quality(report: Report | None) -> list[str]:
+    if report is None:
+        return []
+    return ["## Quality, on a sample", "", *_table(("what", "value"), judged(report))]
 
 
 def _share(value: float) -> str:

@@ -107,9 +107,21 @@ def sample(library: Library, count: int, *, seed: int = 0) -> Iterator[Triplet]:
         yield from (one for one in shards.read(path) if one.key in chosen)
 
 
-def drawn(triplet: Triplet) -> tuple[Instances, Skeleton]:
-    """The animals that a triplet shows, in its picture's pixels, with their skeleton."""
-    skeleton = skeletons.load(triplet.points["skeleton"])
+def skeletons_of(library: Library) -> dict[str, Skeleton]:
+    """The skeletons that a library's points stand on, by name, as it defines them."""
+    about = library.read_about()
+    return {name: skeletons.from_dict(one) for name, one in about.get("skeletons", {}).items()}
+
+
+def drawn(
+    triplet: Triplet, known: Mapping[str, Skeleton] | None = None
+) -> tuple[Instances, Skeleton]:
+    """The animals that a triplet shows, in its picture's pixels, with their skeleton.
+
+    ``known`` are a library's own skeletons; those that it lacks are looked up among the shipped.
+    """
+    name = triplet.points["skeleton"]
+    skeleton = known[name] if known and name in known else skeletons.load(name)
     animals = triplet.points["animals"]
     n, k = len(animals), len(skeleton)
     table = np.array(
@@ -169,22 +181,27 @@ def disagrees(triplet: Triplet) -> bool | None:
 
 
 def report(
-    triplets: Iterable[Triplet], *, ranges: LimbRanges | None = None, truth: PoseSet | None = None
+    triplets: Iterable[Triplet],
+    *,
+    ranges: Sequence[LimbRanges] = (),
+    truth: PoseSet | None = None,
+    known: Mapping[str, Skeleton] | None = None,
 ) -> Report:
     """Everything that can be said of triplets, seen once; ``truth`` are labels of the same files.
 
-    Limbs are judged on triplets of the skeleton of ``ranges``.
+    Limbs are judged on triplets of the skeletons of ``ranges``. ``known`` as in ``drawn``.
     """
+    bounds = {one.skeleton: one for one in ranges}
     odd: list[str] = []
     wordy: list[str] = []
     number = animals = judged = bad = worded = 0
     pairs: list[_Paired] = []
     labels = _Labels(truth) if truth is not None else None
     for one in triplets:
-        instances, skeleton = drawn(one)
+        instances, skeleton = drawn(one, known)
         number, animals = number + 1, animals + len(instances)
-        if ranges is not None and skeleton.name == ranges.skeleton:
-            verdict = implausible(instances.keypoints, skeleton, ranges)
+        if skeleton.name in bounds:
+            verdict = implausible(instances.keypoints, skeleton, bounds[skeleton.name])
             judged += int(np.isfinite(verdict).sum())
             wrong = int(np.nansum(verdict))
             bad += wrong
@@ -280,14 +297,14 @@ def _matched(drawn: np.ndarray, labelled: np.ndarray) -> list[tuple[int, int]]:
 
 def _agreement(pairs: Sequence[_Paired]) -> Agreement:
     tables = [one.table for one in pairs if one.table.size]
-    rows = np.concatenate(tables) if tables else np.zeros((0, 1))
+    every = np.concatenate([one.ravel() for one in tables]) if tables else np.zeros(0)
     pictures = _within([one.ravel()[None] for one in tables])
     groups = [one.table for one in pairs if one.animals > 1 and one.table.size]
     grouped = _within(groups)
     total = sum(one.animals for one in pairs)
     named = sum(one.named for one in pairs)
     return Agreement(
-        points=pck.shares(rows, NEAR)["points"],
+        points=pck.shares(every[None], NEAR)["points"],
         pictures=_mean(pictures >= MOST_OF),
         whole=_mean(pictures == 1),
         animals=_mean(_within(tables)),
@@ -295,7 +312,7 @@ def _agreement(pairs: Sequence[_Paired]) -> Agreement:
         right_in_groups=_mean(grouped >= MOST_OF),
         strangers=_share(sum(one.strangers for one in pairs), total),
         misnamed=_share(sum(one.misnamed for one in pairs), named),
-        counted=int((~np.isnan(rows)).sum()),
+        counted=int((~np.isnan(every)).sum()),
     )
 
 

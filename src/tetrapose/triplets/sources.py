@@ -17,6 +17,8 @@ from tetrapose.skeletons import Skeleton
 from tetrapose.structures import Instances, PoseSet, Problem
 from tetrapose.triplets.rows import Item
 
+OTHER_FILES = "files that are no pictures by their names"
+
 
 @dataclass
 class Listing:
@@ -139,7 +141,9 @@ def _folder(root: Path, options: dict[str, Any]) -> Lister:
                     path = Path(place, name)
                     yield _plain(path, path.relative_to(root).as_posix())
                 else:
-                    listing.passed["files that are no pictures by their names"] += not name.endswith(".txt")
+                    listing.passed[
+                        "files that are no pictures by their names"
+                    ] += not name.endswith(".txt")
         if not found:
             listing.problems.append(Problem(str(root), "holds no pictures", "name another folder"))
 
