@@ -56,6 +56,20 @@ def test_conventions_show_their_points_alone_and_truth_stays(menagerie, tmp_path
     assert data.counts()["never_labelled"] == []
 
 
+def test_the_pool_is_known_where_the_same_animals_show_labels(menagerie, tmp_path):
+    data = opened(menagerie, tmp_path, labelling=Labelling("conventions"))
+    place = {(data.labelled.files[data.labelled.image_index[i]], data.labelled.annotation_ids[i]): i
+             for i in range(len(data.labelled))}  # fmt: skip
+    known = data.known
+    assert (known.annotation_ids == data.pool.annotation_ids).all()
+    for i, shown in enumerate(known.labelled):
+        row = place.get((known.files[known.image_index[i]], known.annotation_ids[i]))
+        assert (shown == (data.labelled.labelled[row] if row is not None else False)).all()
+    assert known.labelled.sum() == data.labelled.labelled.sum()
+    apart = Labelling("fraction", {"share": "25%"}, pool="unlabelled")
+    assert not opened(menagerie, tmp_path / "few", labelling=apart).known.labelled.any()
+
+
 def test_with_the_whole_labels_the_figures_are_told_apart_all_the_same(menagerie, tmp_path):
     partly = opened(menagerie, tmp_path / "a", labelling=Labelling("conventions"))
     whole = opened(menagerie, tmp_path / "b", labelling=Labelling("conventions", whole=True))

@@ -65,7 +65,9 @@ def partial(folder: Path, *, never: tuple[int, ...] = ()) -> Partial:
     hidden = (np.arange(8)[:, None] + np.arange(K)[None]) % 2 == 0
     hidden[:, list(never)] = True
     shown = np.ones((4, K), dtype=bool)
-    return Partial(hiding(train, hidden), train, held, held, shown, shown & (np.arange(K) % 2 == 0))
+    known = hiding(train, hidden)
+    own = shown & (np.arange(K) % 2 == 0)
+    return Partial(known, train, held, held, shown, own, known)
 
 
 WIDTHS = {"channels": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "neck": 8}

@@ -333,11 +333,21 @@ def test_two_looks_that_differ_are_less_like_the_truth():
 
 def test_a_guess_is_right_near_its_label_and_never_without_one():
     method = TwoLooks(made.start())
-    labelled = made.views()
-    cells = method.codec.cells.to_cells(labelled.keypoints)
-    assert method.correct(cells, labelled).all()
-    assert not method.correct(cells + 2.0, labelled).any()
-    assert not method.correct(cells, made.views(labelled=False)).any()
+    points = made.views().keypoints
+    cells = method.codec.cells.to_cells(points)
+    assert method.correct(cells, points).all()
+    assert not method.correct(cells + 2.0, points).any()
+    assert not method.correct(cells, made.views(labelled=False).keypoints).any()
+
+
+def test_two_looks_never_guesses_where_the_pool_shows_a_label():
+    method = TwoLooks(made.start(), counted=False)  # so that every guess counts
+    moment = Moment(0, 10)
+    _, hidden = next(method.turns(made.views(), made.views(seed=1, labelled=False), moment))
+    _, shown = next(method.turns(made.views(), made.views(seed=1), moment))
+    assert hidden["pseudo"].item() > 0
+    assert shown["pseudo"].item() == 0
+    assert shown["labelled"].item() > hidden["labelled"].item()
 
 
 def test_whole_intervals_are_due():

@@ -7,7 +7,7 @@ and joined. The splits are written down where a folder is given, and read from t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Partial:
     ``labelled`` shows what may be learnt from; ``pool`` are the pictures that are seen without
     labels (they still carry them here). ``val`` and ``test`` have the whole truth, and
     ``val_shown``, ``test_shown`` (N, K) say which of it the animal's own labelling would show.
+    ``known`` is the pool with the labels that its animals show all the same: those of ``labelled``
+    are in it too where the pool is all training pictures.
     ``taught`` (K,) is False for points that no animal of ``labelled`` shows.
     """
 
@@ -40,6 +42,7 @@ class Partial:
     test: PoseSet
     val_shown: np.ndarray
     test_shown: np.ndarray
+    known: PoseSet
 
     @property
     def taught(self) -> np.ndarray:
@@ -108,18 +111,20 @@ def open_partial(
 
     val, test = joined("val"), joined("test")
     shown = {part: joined(f"{part}_shown").labelled for part in ("val", "test")}
-    labelled, pool = joined("labelled"), joined("pool")
+    labelled, pool, known = (joined(part) for part in ("labelled", "pool", "known"))
     # an animal without a label left teaches nothing, and a crowd is no animal
     labelled = labelled.select_instances(labelled.labelled.any(axis=1) & ~labelled.crowd)
     if not len(labelled):
         raise UserError("no animal shows a label under this recipe")
+    alone = ~np.asarray(pool.crowd, dtype=bool)
     return Partial(
         labelled,
-        pool.select_instances(~np.asarray(pool.crowd, dtype=bool)),
+        pool.select_instances(alone),
         val,
         test,
         shown["val"],
         shown["test"],
+        known.select_instances(alone),
     )
 
 
@@ -139,8 +144,25 @@ def _one(
     parts |= {f"{part}_shown": opened[part] for part in ("val", "test")}
     if labelling.recipe:
         parts |= _labels(name, held, folder, labelling, seed)
-    whole = {"labelled": opened["train"]} if labelling.whole else {}
-    return parts | whole | ({"pool": None} if labelling.pool == "none" else {})
+    if labelling.whole:
+        parts["labelled"] = opened["train"]
+    if labelling.pool == "none":
+        parts["pool"] = None
+    return parts | {"known": _known(parts["pool"], parts["labelled"])}
+
+
+def _known(pool: PoseSet | None, labelled: PoseSet) -> PoseSet | None:
+    """The pool with the labels that the same animals show in ``labelled``, and no others."""
+    if pool is None:
+        return None
+    place = {int(one): row for row, one in enumerate(labelled.annotation_ids)}
+    rows = np.array([place.get(int(one), -1) for one in pool.annotation_ids], dtype=np.int64)
+    shown = labelled.labelled[rows] & (rows >= 0)[:, None]
+    return replace(
+        pool,
+        visibility=np.where(shown, pool.visibility, 0).astype(np.uint8),
+        keypoints=np.where(shown[..., None], pool.keypoints, np.nan),
+    )
 
 
 def _held(name: str, given: Mapping[str, Any], folder: Path, shares: str) -> dict[str, Where]:

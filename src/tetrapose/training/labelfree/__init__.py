@@ -6,7 +6,8 @@ module adds the losses up, goes backward and steps that network's optimizer, and
 the next, so that a method may look at what the step it has just caused did to the losses::
 
     class PlainPseudo:
-        answer, trained, needs_pool = "network", ("network",), True
+        answer, trained = "network", ("network",)
+        needs_pool, keeps_shown = True, False
 
         def __init__(self, start, *, threshold=0.4):
             self.networks = nn.ModuleDict({"network": start.network})
@@ -20,7 +21,8 @@ the next, so that a method may look at what the step it has just caused did to t
 
 - Networks see pictures through ``look(network, pictures)``, several views in one batch.
 - ``labelled`` and ``pool`` are ``Views``: weak and strong pictures of one crop, of equal geometry.
-  The pool's labels are hidden: weight 0, NaN.
+  The pool's labels are hidden: weight 0, NaN; with ``keeps_shown`` those stay that the animal shows
+  in training too.
 - What a step needs over all animals of the batch (thresholds, quantiles, a mean loss) is taken of
   ``pooled(values)``, which joins the processes of a run; losses are sums over the batch's size.
 - State beside the networks' (running thresholds) goes into ``self.state``, an ``nn.Module`` of

@@ -37,6 +37,7 @@ class Supervised:
     """
 
     needs_pool = False
+    keeps_shown = False
     trained = ("network",)
     answer = "network"
     rates: Mapping[str, float] = {}
@@ -73,6 +74,7 @@ class PseudoLabels:
     """
 
     needs_pool = True
+    keeps_shown = False
     trained = ("network",)
     answer = "network"
     rates: Mapping[str, float] = {}

@@ -80,6 +80,7 @@ class FreeNet:
     """
 
     needs_pool = True
+    keeps_shown = False
     trained = ("adaptation", "base")
     answer = "adaptation"
 

@@ -181,7 +181,9 @@ def feed(setup: Setup) -> dict[str, Any]:
     if setup.step.needs_pool:
         other = seed + POOL_SEED
         peek = setup.crops.peek
-        pool = setup.partial.pool if peek else unlabelled(setup.partial.pool)
+        partial = setup.partial
+        hidden = partial.known if setup.step.keeps_shown else unlabelled(partial.pool)
+        pool = partial.pool if peek else hidden
         if isinstance(setup.step, Prepares):
             peek, pool = False, setup.step.prepare(unlabelled(pool), setup.folder)
         crops = _crops(setup, pool, training=True, seed=other, targets=(hide,) if peek else ())

@@ -115,6 +115,7 @@ class ScarceNet:
     """
 
     needs_pool = True
+    keeps_shown = False
     trained = ("network",)
     answer = "teacher"
     rates: Mapping[str, float] = {}

@@ -98,7 +98,8 @@ class Step(Protocol):
     ``trained`` names the networks that have an optimizer, in the order of their turns; the others
     follow by themselves and are always in evaluation mode. ``rates`` multiplies the run's learning
     rate for a network, 1 where it names none. ``answer`` names the network that is evaluated and
-    written. ``needs_pool`` says that there is nothing to do without unlabelled pictures.
+    written. ``needs_pool`` says that there is nothing to do without unlabelled pictures,
+    ``keeps_shown`` that animals of the pool which show labels in training show them here too.
     """
 
     # ruff: noqa: D102 - told above
@@ -112,6 +113,8 @@ class Step(Protocol):
     def answer(self) -> str: ...
     @property
     def needs_pool(self) -> bool: ...
+    @property
+    def keeps_shown(self) -> bool: ...
     def turns(self, labelled: Views, pool: Views | None, at: Moment) -> Iterator[Turn]: ...
 
 

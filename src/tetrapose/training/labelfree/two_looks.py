@@ -13,6 +13,8 @@ What it changes about FreeNet, at fewer forwards a step:
   right teaches nothing. So pseudo-labels come in by themselves as the network gets better.
 - The labelled pictures' unlabelled points are taught as well, from their own two looks: in a mix of
   sets these are what no label reaches, and their pictures are in the batch anyway.
+- No guess replaces a label that is known: where the pool is all training pictures, as in FreeNet's
+  levels, its animals keep what they show, and guesses teach the other points alone.
 
 Source of the parts: mean teacher (Tarvainen and Valpola 2017); DARK (Zhang et al. 2020); per-class
 thresholds that follow a running confidence (FreeMatch, Wang et al. 2023), here per point and taken
@@ -118,6 +120,7 @@ class TwoLooks:
     """
 
     needs_pool = True
+    keeps_shown = True
     trained = ("network",)
     answer = "teacher"
     rates: Mapping[str, float] = {}
@@ -149,20 +152,22 @@ class TwoLooks:
         """One turn: L_s + L_u; then the average follows."""
         assert pool is not None
         network, teacher = self.networks["network"], self.networks["teacher"]
-        target, shown = labels(self.codec, labelled)
+        (target, shown), (target_pool, shown_pool) = (
+            labels(self.codec, one) for one in (labelled, pool)
+        )
         count = len(labelled)
         with torch.no_grad():
             cells, confidences, apart = self.looks(torch.cat([labelled.weak, pool.weak]))
         first = usable(confidences[:count], labelled, self.taught)
         second = usable(confidences[count:], pool, self.taught)
         confidences = torch.cat([first, second])
-        everyone = pooled(shown)
-        self.state.add(pooled(first), everyone)
+        everyone = pooled(torch.cat([shown, shown_pool]))
+        self.state.add(pooled(confidences), everyone)
         likeness = self.likeness(confidences, apart)
         if self.counted:
-            correct = self.correct(cells[:count], labelled)
-            judged = pooled(correct.float()) > 0
-            self.state.judge(pooled(likeness[:count]), judged, everyone)
+            truth = torch.cat([labelled.keypoints, pool.keypoints])
+            judged = pooled(self.correct(cells, truth).float()) > 0
+            self.state.judge(pooled(likeness), judged, everyone)
             trust = self.state.trust(likeness)
         else:
             trust = likeness**2
@@ -171,9 +176,11 @@ class TwoLooks:
         own = self.weights.to(shown.device)
         drawn = self._drawn(cells)
         output = look(network, torch.cat([labelled.strong, pool.strong]))
-        pseudo = mean_square(output[count:], drawn[count:], trust[count:] * own)
+        hidden = trust[count:] * (shown_pool == 0)
+        pseudo = mean_square(output[count:], drawn[count:], hidden * own)
+        known = mean_square(output[count:], target_pool, shown_pool * own)
         losses = {
-            "labelled": mean_square(output[:count], target, shown * own),
+            "labelled": mean_square(output[:count], target, shown * own) + known,
             "pseudo": self.weight * pseudo,
         }
         if self.partial:
@@ -203,9 +210,9 @@ class TwoLooks:
         usual = self.state.mean.clamp_min(thresholds.LEAST)
         return agreed * (confidences / usual).clamp(0, 1)
 
-    def correct(self, cells: Tensor, labelled: Views) -> Tensor:
-        """(B, K) True where a guess lies within ``RIGHT`` sigmas of its label."""
-        truth = self.codec.cells.to_cells(labelled.keypoints)
+    def correct(self, cells: Tensor, points: Tensor) -> Tensor:
+        """(B, K) True where a guess lies within ``RIGHT`` sigmas of its label, in crop pixels."""
+        truth = self.codec.cells.to_cells(points)
         return (cells - truth).norm(dim=-1) <= RIGHT * self.codec.sigma  # NaN is not
 
     def _drawn(self, cells: Tensor) -> Tensor:
