@@ -19,6 +19,7 @@ from tetrapose.controlnet.base import SD, XL, find_base, find_controlnet  # noqa
 from tetrapose.controlnet.conditions import Told, given  # noqa: E402
 from tetrapose.controlnet.folder import read_card, read_checkpoint  # noqa: E402
 from tetrapose.controlnet.painter import load_painter  # noqa: E402
+from tetrapose.controlnet.preflight import preflight  # noqa: E402
 from tetrapose.controlnet.settings import Settings  # noqa: E402
 from tetrapose.controlnet.training import train  # noqa: E402
 from tetrapose.errors import UserError  # noqa: E402
@@ -194,6 +195,32 @@ def test_the_vae_that_overflows_stays_in_float32(tiny_xl, tiny_base, run, tmp_pa
     black = np.zeros((64, 64, 3), np.uint8)
     (made,) = painter.paint(["a dog"], [black], [0])
     assert made.shape == (64, 64, 3)
+
+
+def test_half_precision_learns_paints_and_is_kept_whole(settings, tiny_library, tmp_path):
+    from accelerate.state import AcceleratorState
+    from diffusers import ControlNetModel
+
+    half = dataclasses.replace(
+        settings, steps=1, precision="bfloat16", shown=1, cache=False, look_steps=1
+    )
+    AcceleratorState._reset_state(True)  # it holds one precision a process
+    try:
+        train([tiny_library], tmp_path / "run", half)
+    finally:
+        AcceleratorState._reset_state(True)
+    kept = ControlNetModel.from_pretrained(str(tmp_path / "run" / "controlnet"))
+    assert {p.dtype for p in kept.parameters()} == {torch.float32}
+    assert (tmp_path / "run" / "validation.html").read_text().count("data:image/jpeg") == 1
+
+
+def test_preflight_finds_nothing_wrong_and_says_what_it_is(settings, tiny_library, tmp_path):
+    checks = preflight([tiny_library], tmp_path / "run", settings)
+    assert [check.name for check in checks if not check.right] == []
+    told = {check.name: check.said for check in checks}
+    assert ": SDXL, unet " in told["base"]
+    assert "text_encoder_2 " in told["base"]
+    assert "about 1.0 GB" in told["memory"]  # the miniature is nothing beside the rule of thumb
 
 
 @pytest.mark.parametrize(
