@@ -7,14 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from driven_chromium import Chromium, found
 
-pytest.importorskip("gradio", reason="the studio's packages are not installed (tetrapose[app])")
-pytest.importorskip("diffusers", reason="tetrapose[controlnet] is not installed")
+LACKING = [name for name in ("gradio", "diffusers", "accelerate") if find_spec(name) is None]
 pytestmark = [
+    pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}"),
     pytest.mark.skipif(found() is None, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -27,7 +28,7 @@ PROMPT = "a fox <img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A base in miniature and a ControlNet that is a copy of its encoder, as a run leaves it."""
-    import tiny_sd  # pyright: ignore[reportMissingImports]  # of the folder beside
+    import tiny_sd
     from diffusers import ControlNetModel, UNet2DConditionModel
 
     folder = tmp_path_factory.mktemp("generates")
