@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import piles
@@ -13,7 +15,7 @@ from tetrapose import geometry, images, skeletons
 from tetrapose.audit import hashes
 from tetrapose.structures import Instances
 from tetrapose.triplets import duplicates, frames, pictures, steps
-from tetrapose.triplets.animals import Animals
+from tetrapose.triplets.animals import Animals, alike, once
 from tetrapose.triplets.pictures import Scanned, scan
 from tetrapose.triplets.rows import Item
 from tetrapose.triplets.settings import Settings
@@ -216,3 +218,42 @@ def test_a_picture_saved_again_is_seen_by_its_scan(quality):
     assert one.sha256 != two.sha256
     assert (one.phash ^ two.phash).bit_count() <= 12
     assert two.size == (450, 300)
+
+
+def found(points: np.ndarray, boxes: list[float], drawn: np.ndarray | None = None) -> Animals:
+    """Animals of a finder with boxes that score so, their points where ``drawn`` says."""
+    drawn = np.ones(points.shape[:2], bool) if drawn is None else drawn
+    some = animals(points, np.where(drawn, 0.9, 0.1))
+    one = replace(some.instances, bboxes=geometry.points_box(points), bbox_scores=np.array(boxes))
+    return replace(some, instances=one)
+
+
+def test_an_animal_that_was_found_twice_is_drawn_once():
+    draw = np.random.default_rng(0)
+    dog, other = draw.uniform(0, 200, (2, len(SKELETON), 2))
+    again = dog + draw.normal(0, 1, dog.shape)
+    head = np.arange(len(SKELETON)) < 5
+    drawn = np.array([np.ones_like(head), np.ones_like(head), head, head])
+    seen = found(np.stack([again, other, dog, other + 300]), [0.6, 0.7, 0.8, 0.5], drawn)
+    assert once(seen, Settings()).tolist() == [1, 2, 3]  # the better box of the two stays
+    apart = found(np.stack([dog, dog + 60]), [0.9, 0.8])
+    assert once(apart, Settings()).tolist() == [0, 1]
+    assert once(found(np.stack([dog, dog]), [0.9, 0.8]), Settings(threshold=0.95)).tolist() == [
+        0,
+        1,
+    ]
+    assert once(found(dog[None][:0], []), Settings()).tolist() == []
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 5), st.floats(-200, 200))
+def test_likeness_of_points_does_not_depend_on_size_place_or_order(seed, scale, shift):
+    draw = np.random.default_rng(seed)
+    one, other = draw.uniform(0, 99, (2, len(SKELETON), 2))
+    other = np.where(draw.random(len(SKELETON))[:, None] < 0.6, one + other / 20, np.nan)
+    value = alike(one, other, 5000.0, SKELETON)
+    assert 0 <= value <= 1
+    assert alike(other, one, 5000.0, SKELETON) == value
+    moved = alike(one * scale + shift, other * scale + shift, 5000.0 * scale**2, SKELETON)
+    assert moved == pytest.approx(value, abs=1e-9)
+    assert alike(one, one, 5000.0, SKELETON) == pytest.approx(1)
+    assert alike(one, np.full_like(one, np.nan), 5000.0, SKELETON) == 0

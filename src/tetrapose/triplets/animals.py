@@ -68,7 +68,7 @@ class Networks:
     """The finder and the predictor of a worker, opened when the first picture asks for them."""
 
     def __init__(self, settings: Settings, threads: int = 1) -> None:
-        self._settings, self._threads = settings, threads
+        self.settings, self._threads = settings, threads
         self._finder: Finder | None = None
         self._predictor: Predictor | None = None
 
@@ -79,7 +79,7 @@ class Networks:
             from tetrapose.inference.finder import load_finder
 
             self._set_threads()
-            self._finder = load_finder(self._settings.finder, least=self._settings.least_score)
+            self._finder = load_finder(self.settings.finder, least=self.settings.least_score)
         return self._finder
 
     @property
@@ -89,7 +89,7 @@ class Networks:
             from tetrapose.inference.predictor import load
 
             self._set_threads()
-            self._predictor = load(self._settings.model, flip=self._settings.flip)
+            self._predictor = load(self.settings.model, flip=self.settings.flip)
         return self._predictor
 
     def _set_threads(self) -> None:
@@ -101,12 +101,12 @@ class Networks:
     def finds(self, outcome: str, reason: str = "") -> Decision:
         """What the finder decided."""
         version = str(self.finder.protocol.get("weights_sha256") or "")[:SHORT]
-        return Decision("find", outcome, reason, self._settings.finder, version)  # type: ignore[arg-type]
+        return Decision("find", outcome, reason, self.settings.finder, version)  # type: ignore[arg-type]
 
-    def points(self) -> Decision:
+    def points(self, reason: str = "") -> Decision:
         """That the predictor gave points."""
         version = str(self.predictor.card.get("sha256") or "")[:SHORT]
-        return Decision("points", KEPT, "", self._settings.model, version)
+        return Decision("points", KEPT, reason, self.settings.model, version)
 
 
 def labelled(item: Item, matrix: np.ndarray, known: Mapping[str, Skeleton]) -> Animals | None:
@@ -179,8 +179,48 @@ def looked_at(
             continue
         instances = replace(posed[row], bbox_scores=scores)
         animals = Animals(instances, networks.predictor.skeleton, names, False)
-        out.append((animals, (*told, networks.points())))
+        stay = np.arange(len(names)) if scores is None else once(animals, networks.settings)
+        again = len(names) - len(stay)
+        told = (*told, networks.points(f"found_again:{again}" if again else ""))
+        out.append((animals.only(stay), told))
     return out
+
+
+def once(animals: Animals, settings: Settings) -> np.ndarray:
+    """The rows of found animals without those whose points another one has too.
+
+    A finder tells one animal as two boxes now and then, and its points then come out alike. Of two
+    that are ``settings.same`` alike or more, the one with the better box stays; ``alike`` says how.
+    """
+    one = animals.instances
+    assert one.bbox_scores is not None
+    drawn = drawn_points(one, threshold=settings.threshold)
+    points = np.where(drawn[..., None], one.keypoints, np.nan)
+    areas = geometry.box_area(one.bboxes)
+    stay: list[int] = []
+    for row in np.argsort(-one.bbox_scores, kind="stable").tolist():
+        before = (
+            alike(points[row], points[other], min(areas[row], areas[other]), animals.skeleton)
+            for other in stay
+        )
+        if all(value < settings.same for value in before):
+            stay.append(row)
+    return np.array(sorted(stay), dtype=np.int64)
+
+
+def alike(one: np.ndarray, other: np.ndarray, area: float, skeleton: Skeleton) -> float:
+    """OKS of two sets of points (K, 2), NaN where not drawn, over those of the one with fewer.
+
+    So a head alone is the animal that has it. Source: pose non-maximum suppression by OKS
+    (Papandreou et al., Towards Accurate Multi-person Pose Estimation in the Wild, 2017).
+    """
+    there = [np.isfinite(points).all(axis=-1) for points in (one, other)]
+    both = there[0] & there[1]
+    if not both.any():
+        return 0.0
+    square = np.square(one[both] - other[both]).sum(axis=-1)
+    spread = 2 * max(area, 1.0) * np.square(2 * skeleton.sigmas[both])
+    return float(np.exp(-square / spread).sum() / min(mask.sum() for mask in there))
 
 
 def carried(animals: Animals, skeleton: str) -> Animals:

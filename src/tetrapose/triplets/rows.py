@@ -53,6 +53,7 @@ REASONS: dict[str, str] = {
     "duplicate": "the same bytes as an earlier picture",
     "near_duplicate": "looks the same as an earlier picture",
     # find, points, keep, crop
+    "found_again": "kept; so many of its boxes were animals that another box has too",
     "not_labelled": "no labelled points, and no network is to look",
     "no_animal": "no animal found",
     "too_few_points": "too small a share of the points found",

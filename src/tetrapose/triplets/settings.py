@@ -27,8 +27,9 @@ class Settings:
     its skeleton's points are found and inside the crop, and a picture kept when one is, or, with
     ``every``, when all are. ``skeleton`` names the one that labelled points are carried over to,
     "" leaves them on their own. ``model`` predicts where no points are labelled, in boxes that
-    ``finder`` finds scoring ``least_score`` or more, except where boxes are labelled; ``flip`` has
-    crops looked at mirrored as well. With ``networks`` False, only labelled points are taken.
+    ``finder`` finds scoring ``least_score`` or more, except where boxes are labelled; two whose
+    points come out ``same`` alike (OKS) are one animal; ``flip`` has crops looked at mirrored as
+    well. With ``networks`` False, only labelled points are taken.
 
     ``style`` is the pose picture's. ``quality`` is the JPEG quality of the pictures (of overlays
     no more than 85), ``part`` the number of items of a shard, of the last ones fewer. ``captions``
@@ -53,6 +54,7 @@ class Settings:
     model: str = "default"
     finder: str = "finder"
     least_score: float = 0.3
+    same: float = 0.5
     flip: bool = True
     style: str = "animal_controlnet"
     quality: int = 95
@@ -63,7 +65,7 @@ class Settings:
         bounds = {
             "size": (64, 2048), "least_side": (1, 4096), "most_pixels": (1, 178_000_000),
             "near": (-1, 24), "like": (0, 1), "threshold": (0, 1), "least_share": (0, 1),
-            "least_score": (0.01, 0.99), "quality": (1, 100), "part": (1, 100_000),
+            "least_score": (0.01, 0.99), "same": (0, 1), "quality": (1, 100), "part": (1, 100_000),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
