@@ -63,8 +63,18 @@ def inverse(matrices: Tensor) -> Tensor:
 
 def carried_back(points: Tensor, matrices: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
     """Points (B, K, 2) said of moved views, in their crops; of mirrored ones, sides exchanged."""
-    back = transformed(inverse(matrices), points)
-    return torch.where(mirrored[:, None, None], back[:, flip.to(back.device)], back)
+    return exchanged(transformed(inverse(matrices), points), mirrored, flip)
+
+
+def carried(points: Tensor, matrices: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
+    """Points (B, K, 2) of crops in their moved views; in mirrored ones sides are exchanged."""
+    return exchanged(transformed(matrices, points), mirrored, flip)
+
+
+def exchanged(values: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
+    """What belongs to points, (B, K, ...), with left and right exchanged where mirrored (B,)."""
+    other = values[:, flip.to(values.device)]
+    return torch.where(mirrored.view(-1, *[1] * (values.ndim - 1)), other, values)
 
 
 def moved_views(pictures: Tensor, matrices: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -42,6 +42,12 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.weak)
+
+
+def joined(one: Views, other: Views) -> Views:
+    """Two batches as one, the second behind the first."""
+    parts = ([getattr(views, field.name) for views in (one, other)] for field in fields(Views))
+    return Views(*(torch.cat(part) for part in parts))
 
 
 @dataclass(frozen=True)

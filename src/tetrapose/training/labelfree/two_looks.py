@@ -13,17 +13,23 @@ What it changes about FreeNet, at fewer forwards a step:
   right teaches nothing. So pseudo-labels come in by themselves as the network gets better.
 - The labelled pictures' unlabelled points are taught as well, from their own two looks: in a mix of
   sets these are what no label reaches, and their pictures are in the batch anyway.
+- The network sees the strong view turned, scaled and mirrored once more, so that it cannot answer
+  as the teacher did for the teacher's reasons: what is easy to see teaches what is hard to.
 - No guess replaces a label that is known: where the pool is all training pictures, as in FreeNet's
   levels, its animals keep what they show, and guesses teach the other points alone.
 
 Source of the parts: mean teacher (Tarvainen and Valpola 2017); DARK (Zhang et al. 2020); per-class
 thresholds that follow a running confidence (FreeMatch, Wang et al. 2023), here per point and taken
-where truth is known; counting what is right, and the weight by it, are our own.
+where truth is known; an easy view that teaches a hard one (Xie et al., ICCV 2021: An Empirical
+Study of the Collapsing Problem in Semi-Supervised 2D Human Pose Estimation); counting what is
+right, and the weight by it, are our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,13 +39,14 @@ from tetrapose.codecs.gaussian import draw_gaussians
 from tetrapose.codecs.peaks import find_peaks
 from tetrapose.training.labelfree import thresholds
 from tetrapose.training.labelfree.freenet import point_weights, tell, usable
+from tetrapose.training.labelfree.moves import Moves, carried, exchanged, moved_views
 from tetrapose.training.labelfree.step import (
     Moment,
     Start,
     Turn,
     Views,
     demand_maps,
-    labels,
+    joined,
     look,
     mean_square,
     pooled,
@@ -49,6 +56,7 @@ from tetrapose.training.labelfree.teacher import decay_at, follow, follower
 MEMORY = 0.99  # of the running confidences and counts
 BINS = 10
 RIGHT = 1.0  # sigmas within which a guess is right
+MOVES = 9  # what draws a step's moves apart from its other drawn things
 DOUBT = 4.0  # guesses that count as wrong in every bin before any is seen
 
 
@@ -109,14 +117,26 @@ def binned(likeness: Tensor) -> Tensor:
     return (likeness * BINS).long().clamp(0, BINS - 1)
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """What the network sees and is to say: maps (B, K, h, w) with weights (B, K)."""
+
+    pictures: Tensor
+    target: Tensor
+    shown: Tensor
+    guess: Tensor
+    trust: Tensor
+
+
 class TwoLooks:
     """One trained network, its average as a teacher of two looks; the average answers.
 
     ``reach`` in cells is the disagreement at which likeness has fallen to exp(-1/2); ``weight``
     what pseudo-labels count beside labels; the average reaches back over a share ``memory`` of the
-    run, 1,000 steps at most. ``partial`` teaches the labelled pictures' unlabelled points;
-    ``mirror`` and ``counted`` switch the second look and the counting off: likeness squared is then
-    the weight.
+    run, 1,000 steps at most. ``moves`` turns, scales and mirrors the strong views, labelled ones
+    too, before the network sees them; None leaves them where the teacher looks. ``partial`` teaches
+    the labelled pictures' unlabelled points; ``mirror`` and ``counted`` switch the second look and
+    the counting off: likeness squared is then the weight.
     """
 
     needs_pool = True
@@ -135,6 +155,7 @@ class TwoLooks:
         partial: bool = True,
         mirror: bool = True,
         counted: bool = True,
+        moves: Moves | Mapping[str, Any] | None = None,
     ) -> None:
         self.networks = nn.ModuleDict(
             {"network": start.network, "teacher": follower(start.network)}
@@ -144,6 +165,7 @@ class TwoLooks:
         self.state = Record(self.groups, len(start.skeleton))
         self.reach, self.weight, self.memory = reach, weight, memory
         self.partial, self.mirror, self.counted = partial, mirror, counted
+        self.moves = Moves(**moves) if isinstance(moves, Mapping) else moves
         self.taught = torch.tensor(start.taught)
         self.flip = torch.as_tensor(start.skeleton.flip_indices)
         self.weights = point_weights(start.skeleton)
@@ -152,44 +174,60 @@ class TwoLooks:
         """One turn: L_s + L_u; then the average follows."""
         assert pool is not None
         network, teacher = self.networks["network"], self.networks["teacher"]
-        (target, shown), (target_pool, shown_pool) = (
-            labels(self.codec, one) for one in (labelled, pool)
-        )
-        count = len(labelled)
+        both, count = joined(labelled, pool), len(labelled)
+        shown = both.weights * torch.isfinite(both.keypoints).all(-1)
         with torch.no_grad():
-            cells, confidences, apart = self.looks(torch.cat([labelled.weak, pool.weak]))
-        first = usable(confidences[:count], labelled, self.taught)
-        second = usable(confidences[count:], pool, self.taught)
-        confidences = torch.cat([first, second])
-        everyone = pooled(torch.cat([shown, shown_pool]))
-        self.state.add(pooled(confidences), everyone)
-        likeness = self.likeness(confidences, apart)
-        if self.counted:
-            truth = torch.cat([labelled.keypoints, pool.keypoints])
-            judged = pooled(self.correct(cells, truth).float()) > 0
-            self.state.judge(pooled(likeness), judged, everyone)
-            trust = self.state.trust(likeness)
-        else:
-            trust = likeness**2
-        tell(at, second, trust[count:], self.groups)
+            cells, confidences, apart = self.looks(both.weak)
+            confidences = usable(confidences, both, self.taught)
+            trust = self.trust(cells, confidences, apart, both.keypoints, shown)
+        tell(at, confidences[count:], trust[count:], self.groups)
         at.note("agreement/cells", apart[count:].mean())
+        if not self.partial:
+            trust = trust * (torch.arange(len(both), device=trust.device) >= count)[:, None]
+        seen = self._moved(both, shown, cells, trust * (shown == 0), at)
+        output = look(network, seen.pictures)
         own = self.weights.to(shown.device)
-        drawn = self._drawn(cells)
-        output = look(network, torch.cat([labelled.strong, pool.strong]))
-        hidden = trust[count:] * (shown_pool == 0)
-        pseudo = mean_square(output[count:], drawn[count:], hidden * own)
-        known = mean_square(output[count:], target_pool, shown_pool * own)
-        losses = {
-            "labelled": mean_square(output[:count], target, shown * own) + known,
-            "pseudo": self.weight * pseudo,
-        }
-        if self.partial:
-            open_points = trust[:count] * (shown == 0)
-            guessed = mean_square(output[:count], drawn[:count], open_points * own)
-            losses["partial"] = self.weight * guessed
-        yield "network", losses
+        # over the labelled batch's size, whatever labels the pool shows beside it
+        share = len(both) / count
+        known = mean_square(output, seen.target, seen.shown * own)
+        guessed = mean_square(output, seen.guess, seen.trust * own)
+        yield "network", {"labelled": share * known, "pseudo": share * self.weight * guessed}
         window = min(max(self.memory * at.total, 10.0), 1000.0)
         follow(teacher, network, decay_at(at.step, 1 - 1 / window))
+
+    def trust(
+        self, cells: Tensor, confidences: Tensor, apart: Tensor, points: Tensor, shown: Tensor
+    ) -> Tensor:
+        """(B, K) what guesses are worth, after the labels of this batch have told of theirs."""
+        everyone = pooled(shown)
+        self.state.add(pooled(confidences), everyone)
+        likeness = self.likeness(confidences, apart)
+        if not self.counted:
+            return likeness**2
+        judged = pooled(self.correct(cells, points).float()) > 0
+        self.state.judge(pooled(likeness), judged, everyone)
+        return self.state.trust(likeness)
+
+    def _moved(
+        self, both: Views, shown: Tensor, cells: Tensor, trust: Tensor, at: Moment
+    ) -> _Lesson:
+        """The strong views, turned and scaled anew, with labels and guesses where they then lie."""
+        pictures, points, guess = both.strong, both.keypoints, self.codec.cells.to_pixels(cells)
+        visibility = both.visibility
+        if self.moves is not None:
+            device = pictures.device
+            key = (at.seed, MOVES, at.step)
+            drawn, turned = self.moves.draw(both.index.tolist(), key, self.codec.input_size)
+            matrices = torch.as_tensor(drawn, dtype=torch.float32, device=device)
+            mirrored = torch.as_tensor(turned, device=device)
+            pictures = moved_views(pictures, matrices)
+            points, guess = (carried(p, matrices, mirrored, self.flip) for p in (points, guess))
+            shown, trust, visibility = (
+                exchanged(values, mirrored, self.flip) for values in (shown, trust, visibility)
+            )
+        target, shown = self.codec.encode(points, shown, visibility)
+        drawn_guess, trust = draw_gaussians(guess, trust, self.codec.cells, sigma=self.codec.sigma)
+        return _Lesson(pictures, target, shown, drawn_guess, trust)
 
     def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cells (B, K, 2) and values (B, K) of the teacher's mean map; cells between its looks."""
@@ -214,8 +252,3 @@ class TwoLooks:
         """(B, K) True where a guess lies within ``RIGHT`` sigmas of its label, in crop pixels."""
         truth = self.codec.cells.to_cells(points)
         return (cells - truth).norm(dim=-1) <= RIGHT * self.codec.sigma  # NaN is not
-
-    def _drawn(self, cells: Tensor) -> Tensor:
-        points = self.codec.cells.to_pixels(cells)
-        whole = torch.ones_like(cells[..., 0])
-        return draw_gaussians(points, whole, self.codec.cells, sigma=self.codec.sigma)[0]
