@@ -101,9 +101,7 @@ def _accelerator(settings: Settings) -> Any:
     begun = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch tell it
     # several processes on CPUs: accelerate takes them for as many lone ones unless it is told
     on_cpus = begun > 1 and not torch.accelerator.is_available()
-    accelerator = Accelerator(
-        mixed_precision=MIXED[settings.precision], cpu=True if on_cpus else None
-    )
+    accelerator = Accelerator(mixed_precision=MIXED[settings.precision], cpu=on_cpus)
     if accelerator.num_processes != begun:
         raise UserError(
             f"{begun} processes were begun that do not know of one another (accelerate sees"
