@@ -7,9 +7,9 @@
   python benchmarks/triplets.py duplicates --pictures 100000  the comparison with all before
   python benchmarks/triplets.py agreement SET                predicted points against the labels
 
-SET is a labelled set as NAME:DIR. Times are the processor's (user and system, of all workers),
-which other work on the machine disturbs least, and the wall's beside them. For counts above what
-the set holds, its pictures are written again under a wash of colour.
+SET is a labelled set as NAME:DIR. Times are the processor's (user and system, of all workers; in
+the tables of steps too), which other work on the machine disturbs least, and the wall's beside
+them. For counts above what the set holds, its pictures are written again under a wash of colour.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 from tetrapose import data
 from tetrapose.commands.triplets import STEPS
 from tetrapose.triplets import build as building
+from tetrapose.triplets import timing
 from tetrapose.triplets.build import build
 from tetrapose.triplets.duplicates import Judge, Looks
 from tetrapose.triplets.library import Library
@@ -69,7 +70,8 @@ def main() -> None:
 
 
 def table(spec: str, count: int, *, networks: bool) -> None:
-    """Steps of one run in this process."""
+    """Steps of one run in this process, in processor time."""
+    timing.now = time.process_time
     with tempfile.TemporaryDirectory() as folder:
         specs = [pile(spec, count, Path(folder)) if networks else spec]
         before, began = processor(), time.perf_counter()
@@ -106,9 +108,12 @@ def workers(spec: str, count: int) -> None:
     """One worker beside two, each in processes of their own."""
     walls = {}
     for number in (1, 2, 1, 2):
-        _, wall, spent = alone(spec, count, number)
+        _, wall, own, others = alone(spec, count, number)
         walls.setdefault(number, []).append(wall)
-        print(f"{number} worker(s): wall {wall:.1f} s, processor {spent:.1f} s")
+        spent = f"processor {own:.1f} s in the first process, {others:.1f} s in workers"
+        print(
+            f"{number} worker(s): wall {wall:.1f} s, {count / wall:.0f} pictures a second; {spent}"
+        )
     one, two = (min(walls[number]) for number in (1, 2))
     print(f"two workers are {one / two:.2f} times as fast as one")
 
@@ -116,26 +121,29 @@ def workers(spec: str, count: int) -> None:
 def memory(spec: str, counts: list[int]) -> None:
     """The most memory that runs of different lengths took."""
     for count in counts:
-        most, wall, spent = alone(spec, count, 1)
-        told = f"at most {most:.0f} MB, wall {wall:.1f} s, processor {spent:.1f} s"
+        most, wall, own, _ = alone(spec, count, 1)
+        told = f"at most {most:.0f} MB, wall {wall:.1f} s, processor {own:.1f} s"
         print(f"{count:>7} pictures: {told}")
 
 
-def alone(spec: str, count: int, workers: int) -> tuple[float, float, float]:
+def alone(spec: str, count: int, workers: int) -> list[float]:
     """``measured`` in a process of its own."""
     command = [sys.executable, __file__, "given", spec, "--one", str(count), str(workers)]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(out[-3]), float(out[-2]), float(out[-1])
+    return [float(word) for word in out[-4:]]
 
 
-def measured(spec: str, count: int, *, workers: int) -> tuple[float, float, float]:
-    """Most memory in MB, wall and processor seconds of building so many pictures."""
+def measured(spec: str, count: int, *, workers: int) -> tuple[float, float, float, float]:
+    """Most memory in MB, and seconds of building so many pictures.
+
+    By the wall's clock, of this process's processor time, of its workers'.
+    """
     with tempfile.TemporaryDirectory() as folder, limited(count):
-        before, began = processor(), time.perf_counter()
+        before, others, began = own(), spent_by_others(), time.perf_counter()
         build([spec], Path(folder) / "lib", Settings(networks=False), workers=workers)
         wall = time.perf_counter() - began
-        spent = processor() - before
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, wall, spent
+        spent = own() - before, spent_by_others() - others
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, wall, *spent
 
 
 class limited:  # noqa: N801 used as a word of ``with``
@@ -217,10 +225,19 @@ def agreement(spec: str, out: Path | None, pictures: list[int] | None) -> None:
 
 def processor() -> float:
     """Seconds of processor time of this process and those it waited for."""
-    own, others = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+    return own() + spent_by_others()
+
+
+def own() -> float:
+    """Seconds of processor time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def spent_by_others() -> float:
+    """Seconds of processor time of those that this process waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def duplicates(count: int) -> None:

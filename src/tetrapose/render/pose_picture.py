@@ -26,7 +26,8 @@ FAINT = 115  # of 256: how strongly hidden points show where they are to be fain
 HIDDEN = ("drawn", "faint", "left_out")
 Place = tuple[int, int]  # x, y in sixteenths of a pixel
 Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-STRIP = 48  # rows that are painted at a time: a slanting limb's box is mostly empty
+STRIP = 48  # rows that are painted at a time, or more where that makes no more than
+AREA = 8192  # pixels: a slanting limb's box is mostly empty, but a short one's is done at once
 
 
 def pose_picture(
@@ -233,8 +234,9 @@ def _covers(
     inside = _ellipse if shape == "ellipse" else _band
     along = (b[0] - a[0], b[1] - a[1])
     out = []
-    for top in range(box[1], box[3], STRIP):
-        bottom = min(top + STRIP, box[3])
+    rows = max(STRIP, AREA // (box[2] - box[0]))
+    for top in range(box[1], box[3], rows):
+        bottom = min(top + rows, box[3])
         window = box
         if bottom - top < box[3] - box[1]:
             near = _between(a, b, top * UNIT - half - UNIT, bottom * UNIT + half + UNIT)
@@ -255,12 +257,15 @@ def _band(x: np.ndarray, y: np.ndarray, along: Place, half: int) -> np.ndarray:
     if square == 0:
         return half - np.sqrt(np.square(x)[None] + np.square(y)[:, None])
     far = (dx * y)[:, None] - (dy * x)[None]  # off the line, times its length
-    along_it = (dx * x)[None] + (dy * y)[:, None]
-    over = np.maximum(np.maximum(-along_it, along_it - square), 0.0)  # beyond an end, times too
+    over = (dx * x)[None] + (dy * y)[:, None]
+    on_it = np.maximum(over, 0.0)
+    over -= np.minimum(on_it, square, out=on_it)  # beyond an end, times too
     np.multiply(far, far, out=far)
     np.multiply(over, over, out=over)
     far += over
-    return half - np.sqrt(far) / np.sqrt(square)
+    np.sqrt(far, out=far)
+    far /= np.sqrt(square)
+    return np.subtract(half, far, out=far)
 
 
 def _ellipse(x: np.ndarray, y: np.ndarray, along: Place, half: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +11,7 @@ import numpy as np
 from tetrapose import geometry, images
 from tetrapose.render.pose_styles import load_pose_style
 from tetrapose.skeletons import Skeleton
-from tetrapose.triplets import ledger, pictures, scanning, shards, steps
+from tetrapose.triplets import ledger, pictures, scanning, shards, steps, timing
 from tetrapose.triplets.animals import Animals, Networks, carried, labelled, looked_at
 from tetrapose.triplets.library import Library
 from tetrapose.triplets.pictures import Scanned
@@ -89,9 +88,9 @@ def make_part(
                     yield triplet
 
     # what the generator takes is clocked inside; what is left over is the writing itself
-    inside, began = sum(clock.seconds.values()), time.perf_counter()
+    inside, began = sum(clock.seconds.values()), timing.now()
     wrote = shards.write(library.shard(part), finished())
-    whole, inside = time.perf_counter() - began, sum(clock.seconds.values()) - inside
+    whole, inside = timing.now() - began, sum(clock.seconds.values()) - inside
     clock.note("write", whole - inside, wrote.count)
     with clock.step("ledger", len(rows)):
         ledger.write(library.ledger(part), rows, wrote.seal)
