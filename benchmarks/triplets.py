@@ -29,13 +29,14 @@ import numpy as np
 
 from tetrapose import data
 from tetrapose.commands.triplets import STEPS
+from tetrapose.structures import PoseSet
 from tetrapose.triplets import build as building
 from tetrapose.triplets import timing
 from tetrapose.triplets.build import build
 from tetrapose.triplets.duplicates import Judge, Looks
 from tetrapose.triplets.library import Library
-from tetrapose.triplets.quality import report
-from tetrapose.triplets.rows import Item
+from tetrapose.triplets.quality import learn_from, report, skeletons_of
+from tetrapose.triplets.rows import Item, Triplet
 from tetrapose.triplets.running import Did
 from tetrapose.triplets.settings import Settings
 from tetrapose.triplets.shards import read
@@ -213,14 +214,28 @@ def agreement(spec: str, out: Path | None, pictures: list[int] | None) -> None:
         settings = Settings(part=PART)
         built = build([str(target)], target.parent / "library", settings)
         library = Library(target.parent / "library")
-        told = report((one for path in library.shards() for one in read(path)), truth=truth)
+        known = skeletons_of(library)
+        every = (captioned(one, truth) for path in library.shards() for one in read(path))
+        ranges = [learn_from(truth, one) for one in known.values()]
+        told = report(every, truth=truth, ranges=ranges, known=known)
     counts = built.about["counts"]
     print(f"{counts['items']} pictures, {counts['kept']} kept, {told.animals} animals drawn")
     for why, count in counts["dropped"].items():
         print(f"  {count:>5} dropped at {why}")
+    print(f"  limb too long      {told.implausible} of {told.judged} animals")
+    print(f"  other species told {told.disagreeing} of {told.captions_judged} captions")
     assert told.agreement is not None, "no picture that was kept has labels"
     for name, value in asdict(told.agreement).items():
         print(f"  {name:<16}{value:>8.3f}" if name != "counted" else f"  {name:<16}{value:>8,}")
+
+
+def captioned(one: Triplet, truth: PoseSet) -> Triplet:
+    """The triplet under a caption that names the species that the labels do."""
+    picture = [str(file) for file in truth.files].index(one.provenance["key"])
+    species = truth.species[truth.image_index == picture]
+    names = " and a ".join(dict.fromkeys(truth.species_names[i] for i in species))
+    told = one.provenance | {"caption_origin": "text"}
+    return replace(one, caption=f"a photograph of a {names}", provenance=told)
 
 
 def processor() -> float:

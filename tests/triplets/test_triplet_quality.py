@@ -209,3 +209,13 @@ def test_triplets_on_several_skeletons_are_compared_together(animals):
     told = quality.report([triplet(animals[:1], "a.jpg"), one], truth=labels).agreement
     assert told is not None
     assert 20 < told.counted <= 40
+
+
+def test_bounds_are_learned_from_labels_of_another_skeleton(animals):
+    labels = truth({"a.jpg": animals})
+    own = quality.learn_from(labels, SKELETON)
+    assert own == quality.learn(animals - [10, 20], SKELETON)
+    other = skeletons.load("quadruped")
+    ranges = quality.learn_from(labels, other)
+    assert ranges.skeleton == "quadruped"
+    assert 5 < len(ranges.most) < len(other.edges)  # edges whose ends no label tells have none

@@ -11,7 +11,6 @@ from tetrapose.errors import UserError
 
 if TYPE_CHECKING:
     from tetrapose.skeletons import Skeleton
-    from tetrapose.structures import PoseSet
     from tetrapose.triplets.quality import LimbRanges, Report
 
 LEARNED = 600  # menagerie animals from which limb bounds are learned where no labels are given
@@ -102,7 +101,11 @@ def _judged(args: argparse.Namespace) -> Report:
     chosen = list(quality.sample(library, args.quality))
     known = quality.skeletons_of(library)
     used = {one.points["skeleton"] for one in chosen}
-    ranges = _ranges([known[name] for name in sorted(used & known.keys())], truth)
+    stood_on = [known[name] for name in sorted(used & known.keys())]
+    ranges = (
+        _drawn_ranges(stood_on) if truth is None
+        else [quality.learn_from(truth, one) for one in stood_on]
+    )  # fmt: skip
     report = quality.report(chosen, ranges=ranges, truth=truth, known=known)
     for name, value in _lines(report):
         print(f"  {name:<58}{value:>9}")
@@ -119,25 +122,8 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     return cards.judged(report)
 
 
-def _ranges(skeletons: list[Skeleton], truth: PoseSet | None) -> list[LimbRanges]:
-    """Limb bounds on skeletons, of labelled animals where there are labels, else of drawn ones."""
-    import numpy as np
-
-    from tetrapose.skeletons import mapping
-    from tetrapose.triplets import quality
-
-    if truth is None:
-        return _drawn_ranges(skeletons)
-    out = []
-    for one in skeletons:
-        way = mapping.between(truth.skeleton, one).without_near()
-        points = np.where(truth.visibility[..., None] > 0, truth.keypoints, np.nan)
-        out.append(quality.learn(mapping.carried(points, way, empty=np.nan), one))
-    return out
-
-
 def _drawn_ranges(skeletons: list[Skeleton]) -> list[LimbRanges]:
-    """Of the menagerie's animals; none on a skeleton that it lacks the points of."""
+    """Limb bounds of the menagerie's animals; none on a skeleton that it lacks the points of."""
     import numpy as np
 
     from tetrapose.synth import builds, stage

@@ -146,6 +146,13 @@ def learn(keypoints: np.ndarray, skeleton: Skeleton) -> LimbRanges:
     return LimbRanges(skeleton.name, most)
 
 
+def learn_from(truth: PoseSet, skeleton: Skeleton) -> LimbRanges:
+    """Bounds on a skeleton from a labelled set, which may stand on another one."""
+    way = mapping.between(truth.skeleton, skeleton).without_near()
+    points = np.where(truth.visibility[..., None] > 0, truth.keypoints, np.nan)
+    return learn(mapping.carried(points, way, empty=np.nan), skeleton)
+
+
 def implausible(keypoints: np.ndarray, skeleton: Skeleton, ranges: LimbRanges) -> np.ndarray:
     """(N,) 1 where a limb is too long, 0 where none is, NaN where too few are seen to say."""
     bounds = np.array([ranges.most.get("-".join(edge), np.inf) for edge in skeleton.edges])
