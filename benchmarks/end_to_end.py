@@ -1,22 +1,25 @@
-"""From a picture and its box to its points: beside MMPose and transformers, in one run.
+"""From a picture and its box to its points: beside MMPose, DeepLabCut and transformers, in one run.
 
   python benchmarks/end_to_end.py --pictures DIR --work /somewhere/peers [--threads 2]
   python benchmarks/end_to_end.py --work /somewhere/peers --smoke
 
-The peers are installed into virtual environments of their own below --work, once (some minutes and
-4 GB; MMPOSE and TRANSFORMERS below say how), and no weights are fetched: every network has random
-ones, which takes as long as trained ones do. Every side gets the same picture files and the same
-boxes (each picture whole), reads them itself, and gives points; the sides take turns, round by
-round, in processes of their own on as many threads, so that what else a machine does falls on all.
+The peers are installed into virtual environments of their own below --work, once (some minutes
+and 6 GB; INSTALL below says how), and no weights are fetched: every network has random ones, which
+takes as long as trained ones do. Every side gets the same picture files and the same boxes (each
+picture whole), reads them itself, and gives points; the sides take turns, round by round, in
+processes of their own on as many threads, so that what else a machine does falls on all.
 
   MMPose 1.3.2, inference_topdown: HRNet-W32 256x256 of AP-10K's configuration, flip test as there
+  DeepLabCut 3.0.2, its inference runner: HRNet-W32 256x256 of SuperAnimal-Quadruped's
+  configuration, 39 keypoints, no flip test; a batch of one crop, which is its default, and of eight
   transformers, VitPose: S and B at 256x192, image processor, network, post_process_pose_estimation
-  ours: HRNet-W32 256x256 in float32 by torch, onnxruntime and openvino, and the fastest setting
-  whose points lie within 0.1 px of torch's at the 99th percentile
+  ours: HRNet-W32 256x256 and ViTPose S and B at 256x192 in float32 by torch, onnxruntime and
+  openvino, each refused where its points are not within 0.1 px of torch's at the 99th percentile
 
-Ours runs with flip test, as MMPose's does, and without, as transformers has none. Pictures a
-second: median, least and greatest of the rounds. --smoke takes 4 drawn pictures and one round: it
-shows that everything runs, and its figures mean nothing. --sides chooses.
+Our HRNet runs with flip test, as MMPose's does, and without, as the others have none; our ViTPose
+without. OpenVINO is put below --work too where this environment has none. Pictures a second:
+median, least and greatest of the rounds. --smoke takes 4 drawn pictures and one round: it shows
+that everything runs, and its figures mean nothing. --sides chooses.
 """
 
 from __future__ import annotations
@@ -42,22 +45,27 @@ MMPOSE = [
      "opencv-python-headless"],
     ["install", "--no-deps", "mmdet==3.3.0", "mmpose==1.3.2"],
 ]  # fmt: skip
+DEEPLABCUT = [["install", "deeplabcut==3.0.2", "torch<2.14", "torchvision<0.29"]]
 TRANSFORMERS = [["install", "torch<2.14", "transformers", "scipy", "pillow"]]
-INSTALL = {"mmpose": MMPOSE, "transformers": TRANSFORMERS}
-SIDE, VIT_SIZE = 256, (192, 256)
-POINTS = 17
+INSTALL = {"mmpose": MMPOSE, "deeplabcut": DEEPLABCUT, "transformers": TRANSFORMERS}
+NAMES = {"mmpose": "MMPose HRNet-W32, flip test", "deeplabcut": "DeepLabCut HRNet-W32, batch of {}",
+         "transformers": "transformers VitPose-{}"}  # fmt: skip
+# our models: the side of --sides they belong to is "ours"; flip test or not
+OURS = {"HRNet-W32": ("flip test", "no flip test"), "ViTPose-S": ("no flip test",),
+        "ViTPose-B": ("no flip test",)}  # fmt: skip
+BACKENDS = ("torch", "onnxruntime", "openvino")
 
 # Each peer's script reads a line "go" for each round and answers with the round's seconds.
 LOOP = """
 import json, sys, time
-def serve(one, files):
-    one(files[0]); one(files[0])
+def serve(points_of, files):
+    points_of(files[:1] * 2)
     print("ready", flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
-        for file in files:
-            one(file)
+        found = points_of(files)
         print(time.perf_counter() - began, flush=True)
+        assert len(found) == len(files)
 """
 MMPOSE_SIDE = """
 import importlib.machinery, sys, types, warnings
@@ -86,7 +94,8 @@ def one(file):
     width, height = SIZES[file]
     (found,) = inference_topdown(model, file, np.array([[0, 0, width, height]], np.float32))
     return found.pred_instances.keypoints
-SIZES = json.loads(sys.argv[3]); serve(one, json.loads(sys.argv[2]))
+SIZES = json.loads(sys.argv[3])
+serve(lambda files: [one(file) for file in files], json.loads(sys.argv[2]))
 """
 TRANSFORMERS_SIDE = """
 import sys, torch
@@ -107,7 +116,30 @@ def one(file):
     boxes = [[[0.0, 0.0, float(image.width), float(image.height)]]]
     inputs = processor(image, boxes=boxes, return_tensors="pt")
     return processor.post_process_pose_estimation(model(**inputs), boxes=boxes)
-SIZES = json.loads(sys.argv[3]); serve(one, json.loads(sys.argv[2]))
+serve(lambda files: [one(file) for file in files], json.loads(sys.argv[2]))
+"""
+# Beside a CPU build of torch torchvision's own operators are missing; its import looks for them.
+# The runner reads and cuts in a thread of its own beside the network, as it does for its users.
+DEEPLABCUT_SIDE = """
+import logging, os, sys, torch
+os.environ |= {"DLClight": "True", "MPLBACKEND": "Agg"}
+for op in ("nms", "qnms"):
+    torch.library.define(f"torchvision::{op}", "(Tensor dets, Tensor scores, float iou) -> Tensor")
+torch.set_num_threads(int(sys.argv[1]))
+from deeplabcut.pose_estimation_pytorch.apis.utils import get_inference_runners
+from deeplabcut.pose_estimation_pytorch.modelzoo import load_super_animal_config
+config = load_super_animal_config("superanimal_quadruped", "hrnet_w32", max_individuals=1,
+    device="cpu")
+assert len(config["metadata"]["bodyparts"]) == 39
+runner, _ = get_inference_runners(config, snapshot_path=None, batch_size=int(sys.argv[4]),
+    device="cpu")
+SIZES = json.loads(sys.argv[3])
+def points_of(files):
+    found = runner.inference(
+        [(file, {"bboxes": [[0, 0, *SIZES[file]]]}) for file in files])  # x, y, width, height
+    assert found[0]["bodyparts"].shape == (1, 39, 3), found[0]["bodyparts"].shape
+    return found
+serve(points_of, json.loads(sys.argv[2]))
 """
 
 
@@ -121,7 +153,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8, help="crops at a time, on our side")
-    parser.add_argument("--sides", default="ours,mmpose,transformers")
+    parser.add_argument("--sides", default="ours,mmpose,deeplabcut,transformers")
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()
     if args.smoke:
@@ -129,6 +161,8 @@ def main() -> None:
     sides = args.sides.split(",")
     # threads that an idle side leaves spinning would be time of another's
     os.environ |= {"OMP_NUM_THREADS": str(args.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    if "ours" in sides:
+        give_openvino(args.work)
     with tempfile.TemporaryDirectory() as folder:
         files = pictures(args, Path(folder))
         pythons = {side: install(args.work, side) for side in sides if side != "ours"}
@@ -164,6 +198,23 @@ def install(work: Path, side: str) -> Path:
     return python
 
 
+def give_openvino(work: Path) -> None:
+    """OpenVINO where our processes find it, if it is not part of this environment."""
+    from importlib import util
+
+    if util.find_spec("openvino") is not None:
+        return
+    folder = work / "openvino"
+    if not (folder / ".whole").exists():
+        print(f"installing openvino into {folder}", flush=True)
+        words = ["install", "-q", "--no-deps", "--target", folder, "openvino", "openvino-telemetry"]
+        subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+        (folder / ".whole").touch()
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [*filter(None, [os.environ.get("PYTHONPATH")]), str(folder.resolve())]
+    )
+
+
 def start(
     args: argparse.Namespace,
     files: list[str],
@@ -177,18 +228,20 @@ def start(
     told = [json.dumps(files), json.dumps({file: images.read_size(file) for file in files})]
     ways: dict[str, subprocess.Popen] = {}
     if "mmpose" in sides:
-        ways["MMPose HRNet-W32, flip test"] = peer(args, pythons["mmpose"], MMPOSE_SIDE, told)
-    if "transformers" in sides:
-        for size in ("S", "B"):
-            ways[f"transformers VitPose-{size}"] = peer(
-                args, pythons["transformers"], TRANSFORMERS_SIDE, [*told, size]
-            )
-    if "ours" in sides:
-        model = random_hrnet(folder)
-        for flip in ("flip test", "no flip test"):
-            for backend in ("torch", "onnxruntime", "openvino", "auto"):
+        ways[NAMES["mmpose"]] = peer(args, pythons["mmpose"], MMPOSE_SIDE, told)
+    for side, script, variants in (
+        ("deeplabcut", DEEPLABCUT_SIDE, ("1", "8")),
+        ("transformers", TRANSFORMERS_SIDE, ("S", "B")),
+    ):
+        for variant in variants if side in sides else ():
+            words = [*told, variant]
+            ways[NAMES[side].format(variant)] = peer(args, pythons[side], script, words)
+    for name, flips in OURS.items() if "ours" in sides else ():
+        model = random_model(name, folder)
+        for flip in flips:
+            for backend in BACKENDS:
                 words = [str(model), backend, str(flip == "flip test"), str(args.batch)]
-                ways[f"ours HRNet-W32 {backend}, {flip}"] = launch(
+                ways[f"ours {name} {backend}, {flip}"] = launch(
                     [sys.executable, __file__, "ours", str(args.threads), told[0], *words]
                 )
     return ways
@@ -202,27 +255,40 @@ def launch(words: list[str]) -> subprocess.Popen:
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def random_hrnet(folder: Path) -> Path:
+def random_model(name: str, folder: Path) -> Path:
+    """A model of ours with random weights, as its published kin are set up."""
     import torch
+    from torch.nn.init import kaiming_normal_
 
     from tetrapose import skeletons
     from tetrapose.codecs import Heatmap
     from tetrapose.models.hrnet import hrnet_w32
+    from tetrapose.models.vitpose import vitpose
     from tetrapose.weights import card
 
     torch.manual_seed(0)
     skeleton = skeletons.load("ap10k")
-    network = hrnet_w32(len(skeleton))
+    if name == "HRNet-W32":
+        builder, arguments = "tetrapose.models.hrnet:hrnet_w32", {}
+        network = hrnet_w32(len(skeleton))
+        codec = Heatmap(len(skeleton), input_size=(256, 256))
+    else:
+        builder = "tetrapose.models.vitpose:vitpose"
+        arguments = {"size": name[-1].lower(), "head": "classic", "input_size": [192, 256]}
+        network = vitpose(len(skeleton), **arguments)  # type: ignore[arg-type]
+        codec = Heatmap(
+            len(skeleton), input_size=(192, 256), decoder="dark_udp", grid="centres", window=True
+        )
     for module in network.modules():  # maps with peaks, as trained ones have, not a plain of noise
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            kaiming_normal_(module.weight)
     described = card.describe(
-        "tetrapose.models.hrnet:hrnet_w32", {}, skeleton=skeleton, crop={"padding": 1.25},
-        codec=Heatmap(len(skeleton), input_size=(SIDE, SIDE)),
+        builder, arguments, skeleton=skeleton, crop={"padding": 1.25}, codec=codec,
         normalisation={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
     )  # fmt: skip
-    card.save(folder / "hrnet.safetensors", network, described, dtype=torch.float32)
-    return folder / "hrnet.safetensors"
+    file = folder / f"{name.lower()}.safetensors"
+    card.save(file, network, described, dtype=torch.float32)
+    return file
 
 
 def ours() -> None:
