@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tetrapose.errors import UserError
 from tetrapose.reports import page
-from tetrapose.triplets.library import ABOUT, write_file
+from tetrapose.triplets.library import Library, write_file
 from tetrapose.triplets.quality import Report
 from tetrapose.triplets.rows import REASONS, Triplet
 
@@ -100,10 +99,7 @@ def write(
     ``licence`` is one of the hub's names for the whole; each triplet's own stands beside it. Equal
     folders give equal cards. Raises UserError where the folder is no library.
     """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no library of triplets ({ABOUT}: {error})") from None
+    about = Library(folder).read_about()
     counts = tally(triplets)
     pictures = _pictures(counts, about)
     for name, data in pictures.items():

@@ -162,7 +162,7 @@ def no_options(kind: str, options: dict[str, Any], allowed: tuple[str, ...] = ()
     """UserError for an option that a kind of source does not have."""
     for key in options:
         if key not in allowed:
-            known = ", ".join((*allowed, "licence", "species"))
+            known = ", ".join(dict.fromkeys((*allowed, "licence", "species")))
             raise UserError(f"{kind}: no option {key!r}; there is {known}")
 
 
