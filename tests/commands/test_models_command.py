@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ CHEAP = ["efficientnet_lite0", "finder", "hourglass_2", "vitpose_s"]
 @pytest.fixture(scope="module")
 def facts() -> dict[str, models.Facts]:
     networks = models.available()
-    return {name: models.facts_of(networks[name], (192, 256)) for name in CHEAP}
+    return {name: models.facts_of(networks[name], models.KEPT_SIZE) for name in CHEAP}
 
 
 def test_every_network_of_the_configuration_is_there() -> None:
@@ -27,6 +28,21 @@ def test_every_network_of_the_configuration_is_there() -> None:
     )
     assert {f"vitpose_{s}{h}" for s in "sblh" for h in ("", "_simple")} <= set(networks)
     assert all(network.words for network in networks.values())
+
+
+def test_costs_that_are_kept_are_those_that_are_counted() -> None:
+    counted = {n: models.count(one, models.KEPT_SIZE) for n, one in models.available().items()}
+    lines = "\n".join(f"{n}: {json.dumps(asdict(cost))}" for n, cost in counted.items())
+    assert models._kept_costs() == counted, f"model_costs.yaml should hold\n{lines}"
+
+
+def test_the_whole_list_is_not_counted_anew(monkeypatch, capsys) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("counted")
+
+    monkeypatch.setattr(models, "count", never)
+    assert cli.main(["models"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(models.available()) + 3
 
 
 def test_costs_are_counted_by_hand_the_same(facts) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PUBLISHED = (
     (r"resnet(18|50|101|152)", "simple_baseline_{}"),
     (r"vitpose_(?:plus_)?([sblh])(?:_.*)?", "vitpose_{}"),
 )
+KEPT_SIZE = (192, 256)  # at which costs are kept, in model_costs.yaml
 MULTIPLE = 32  # that the sides of every network's input divide by
 LEAST = 64
 
@@ -42,6 +44,16 @@ class Network:
     builder: str
     arguments: Mapping[str, Any]
     words: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is counted of a network: ``flops`` of one picture; the rest as in Facts."""
+
+    parameters: int
+    flops: int
+    strides: tuple[int, ...]
+    outputs: int
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,27 @@ def available() -> dict[str, Network]:
 
 
 def facts_of(network: Network, size: tuple[int, int]) -> Facts:
-    """Parameters, cost and strides, counted without memory for weights or pictures."""
+    """Parameters, cost and strides, and the weights there are."""
+    cost = _kept_costs().get(network.name) if size == KEPT_SIZE else None
+    cost = cost or count(network, size)
+    return Facts(
+        name=network.name,
+        words=network.words,
+        builder=network.builder,
+        arguments=dict(network.arguments),
+        parameters=cost.parameters,
+        gmacs=cost.flops / 2e9,
+        gflops=cost.flops / 1e9,
+        input_size=size,
+        strides=cost.strides,
+        outputs=cost.outputs,
+        weights=weights_of(network),
+        published=published_of(network.name),
+    )
+
+
+def count(network: Network, size: tuple[int, int]) -> Cost:
+    """What one picture of ``size`` (width, height) costs; no memory for weights or pictures."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -141,21 +173,26 @@ def facts_of(network: Network, size: tuple[int, int]) -> Facts:
         found = model.train()(images)  # in training, where every output shows
     taught = found if isinstance(found, tuple) else (found,)
     levels = taught[-1] if isinstance(taught[-1], list) else [taught[-1]]
-    flops = counter.get_total_flops() / len(images)
-    return Facts(
-        name=network.name,
-        words=network.words,
-        builder=network.builder,
-        arguments=dict(network.arguments),
+    return Cost(
         parameters=parameters,
-        gmacs=flops / 2e9,
-        gflops=flops / 1e9,
-        input_size=size,
+        flops=counter.get_total_flops() // len(images),
         strides=tuple(width // level.shape[-1] for level in levels),
         outputs=len(taught),
-        weights=weights_of(network),
-        published=published_of(network.name),
     )
+
+
+@cache
+def _kept_costs() -> dict[str, Cost]:
+    """Counted before, at KEPT_SIZE: to count them all takes seconds."""
+    from importlib import resources
+
+    import yaml
+
+    text = (resources.files("tetrapose.commands") / "model_costs.yaml").read_text(encoding="utf-8")
+    return {
+        name: Cost(**{**row, "strides": tuple(row["strides"])})
+        for name, row in yaml.safe_load(text).items()
+    }
 
 
 def weights_of(network: Network) -> tuple[str, ...]:
