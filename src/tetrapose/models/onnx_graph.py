@@ -59,10 +59,23 @@ def open_graph(data: bytes) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def describe_graph(data: bytes) -> tuple[tuple[int, int] | None, list[tuple[Any, ...]]]:
-    """The input's (width, height), None where it is free, and the outputs' shapes."""
+def input_size(data: bytes) -> tuple[int, int] | None:
+    """The (width, height) that a graph of one input takes, None where that is free.
+
+    Raises ValueError for a graph that takes no (B, 3, H, W), and whatever onnxruntime does.
+    """
+    entries = open_graph(data).get_inputs()
+    shape = entries[0].shape if len(entries) == 1 else []
+    if len(shape) != 4 or shape[1] != 3 and isinstance(shape[1], int):
+        told = ", ".join(f"{entry.name} {entry.shape}" for entry in entries)
+        raise ValueError(f"its inputs are {told}, where one (B, 3, H, W) is due")
+    fixed = all(isinstance(side, int) for side in shape[2:])
+    return (shape[3], shape[2]) if fixed else None
+
+
+def output_shapes(data: bytes, size: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Shapes of the outputs for one black picture of ``size``: what a graph says of them may be
+    names, so it is run."""
     session = open_graph(data)
-    shape = session.get_inputs()[0].shape
-    fixed = len(shape) == 4 and all(isinstance(side, int) for side in shape[2:])
-    outputs = [tuple(output.shape) for output in session.get_outputs()]
-    return ((shape[3], shape[2]) if fixed else None), outputs
+    picture = torch.zeros(1, 3, size[1], size[0]).numpy()
+    return [tuple(o.shape) for o in session.run(None, {session.get_inputs()[0].name: picture})]

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tetrapose.models.onnx_graph import describe_graph
+from tetrapose.models.onnx_graph import input_size, output_shapes
 from tetrapose.weights.files import WeightsError, read_bytes
 from tetrapose.weights.importers.common import Choice, Network
 
@@ -33,25 +33,32 @@ def read(content: Mapping[str, Any], path: Path, choice: Choice) -> Network:
         raise WeightsError(f"{path}: no such file")
     data = read_bytes(path)
     try:
-        size, shapes = describe_graph(data)
+        fixed = input_size(data)
+        size = fixed or choice.size
+        shapes = output_shapes(data, size) if size else []
     except ModuleNotFoundError:
         raise WeightsError(
             f"{path}: ONNX files want onnxruntime: pip install onnxruntime"
         ) from None
     except Exception as error:  # noqa: BLE001 whatever the runtime makes of a stranger's file
         text = " ".join(str(error).split())[:120]
-        raise WeightsError(f"{path}: onnxruntime cannot open it ({text})") from None
-    size = choice.size or size
-    if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes) or size is None:
+        raise WeightsError(f"{path}: onnxruntime cannot run it on pictures ({text})") from None
+    if size is None:
+        raise WeightsError(f"{path}: its graph takes pictures of any size; say --size WxH")
+    if choice.size not in (None, size):
+        told = f"{choice.size[0]}x{choice.size[1]}"
+        raise WeightsError(f"{path}: its graph takes {size[0]}x{size[1]} pixels, not {told}")
+    if len(shapes) != 2 or any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
         raise WeightsError(
-            f"{path}: no SimCC network, which takes pictures and gives bins along x and along y;"
-            f" its outputs are {shapes}"
+            f"{path}: no SimCC network, which gives bins along x and along y of each point; for one"
+            f" picture its outputs have the shapes {', '.join(map(str, shapes))}"
         )
     (_, count, across), (_, also, down) = shapes
     ratio = across / size[0]
     if count != also or down != ratio * size[1]:
         raise WeightsError(
-            f"{path}: {across} and {down} bins do not fit an input of {size[0]}x{size[1]}"
+            f"{path}: {count} x {across} and {also} x {down} bins do not fit an input of"
+            f" {size[0]}x{size[1]}"
         )
     codec = {"kind": "simcc", "ratio": ratio, "sigma": SIGMA, "beta": BETA, "grid": "origin"}
     graph = torch.frombuffer(bytearray(data), dtype=torch.uint8)
