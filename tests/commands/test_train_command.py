@@ -17,6 +17,9 @@ import pytest
 
 from tetrapose import skeletons
 from tetrapose.cli import main
+from tetrapose.codecs import SimCC
+from tetrapose.models.onnx_graph import onnx_graph
+from tetrapose.weights.card import describe, save
 
 TINY = [
     "dataset=custom", "dataset.batch_size=4", "dataset.workers=0", "input_size=[64,64]",
@@ -154,3 +157,38 @@ def test_overrides_may_stand_behind_an_option(capsys):
     with pytest.raises(SystemExit):
         main([*show, "--shwo"])
     assert "unrecognized arguments: dataset.root=/somewhere --shwo" in capsys.readouterr().err
+
+
+def test_a_files_card_brings_its_network_along(labels, tmp_path, capsys):
+    """Small, and narrower than any configuration: what is trained is what the file holds."""
+    first = run(command(labels, tmp_path / "first", "trainer.max_epochs=1"))
+    file = tmp_path / "first" / "model.safetensors"
+    assert file.exists(), first.stderr
+    silent = [word for word in TINY if not word.startswith("model")]
+    labels = f"dataset.train='coco:{labels},skeleton=ap10k'"
+    words = [*silent, labels, f"checkpoint_path={file}", "trainer.max_epochs=1"]
+    folder = tmp_path / "second"
+    assert main(["train", *words, f"run_dir={folder}"]) == 1  # the picture that is cut short
+    told = capsys.readouterr().out
+    assert "start from" not in told, "nothing stayed as it was"
+    cards = [json.loads((tmp_path / run / "model.json").read_text()) for run in ("first", "second")]
+    assert cards[0]["architecture"] == cards[1]["architecture"]
+    # said on the command line, another one is another one
+    assert main(["train", *words, "model=small", f"run_dir={tmp_path / 'other'}"]) == 2
+    assert "another network?" in capsys.readouterr().err
+    assert main(["train", *words, "experiment=small_128", f"run_dir={tmp_path / 'third'}"]) == 2
+    assert "another network?" in capsys.readouterr().err
+
+
+def test_a_graph_is_not_trained_on(tmp_path, capsys):
+    graph = onnx_graph(17, size=4)
+    skeleton = skeletons.load("ap10k")
+    card = describe(
+        "tetrapose.models.onnx_graph:onnx_graph", {"size": 4}, skeleton=skeleton,
+        codec=SimCC(17), crop={"padding": 1.25},
+        normalisation={"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    )  # fmt: skip
+    save(tmp_path / "graph.safetensors", graph, card)
+    words = [f"checkpoint_path={tmp_path / 'graph.safetensors'}", "--show"]
+    assert main(["train", "dataset=custom", "dataset.train=x", *words]) == 2
+    assert "cannot be trained on" in capsys.readouterr().err

@@ -60,6 +60,12 @@ def compose(overrides: list[str]) -> Any:
         if missing:
             raise UserError(f"missing: {', '.join(f'{key}=...' for key in missing)}")
         OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
+        if config.checkpoint_path and not _names_a_network(overrides):
+            from tetrapose.commands.train_start import network_of_card
+
+            taken = network_of_card(config.checkpoint_path)
+            if taken is not None:
+                OmegaConf.update(config, "model", taken, merge=False)
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -68,6 +74,12 @@ def compose(overrides: list[str]) -> Any:
             f"{' '.join(text.split())} (tetrapose train --list shows groups)"
         ) from error
     return config
+
+
+def _names_a_network(overrides: list[str]) -> bool:
+    """Whether the command line says which network, itself or by an experiment."""
+    keys = [one.partition("=")[0].lstrip("+~") for one in overrides]
+    return any(key.split(".")[0] in ("model", "experiment", "head") for key in keys)
 
 
 def _missing(values: Any, path: str = "") -> list[str]:

@@ -80,11 +80,16 @@ def is_backbone(path: str | Path) -> bool:
     return isinstance(card, dict) and card.get("kind") == KIND
 
 
+def read(path: str | Path) -> dict[str, Any]:
+    """The card of a backbone's file."""
+    return json.loads(read_bytes(Path(path).with_suffix(".json")))
+
+
 def load(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a backbone's file, whole and the ones its card was written for, as float32."""
     path = Path(path)
     data = read_bytes(path)
-    card = json.loads(read_bytes(path.with_suffix(".json")))
+    card = read(path)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         parse_tensors(data, path)  # a file cut short says so itself
         raise WeightsError(
