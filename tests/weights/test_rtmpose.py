@@ -183,3 +183,25 @@ def test_a_tampered_model_is_refused(tmp_path, capsys):
     words = ["predict", str(spot(tmp_path / "spot.png")), "--model", str(model)]
     assert main([*words, "--boxes", "whole", "--out", str(tmp_path / "found")]) == 2
     assert "sha256 differs" in capsys.readouterr().err
+
+
+def test_what_computes_it_is_named_and_nothing_else_can(tmp_path, capsys):
+    file = graph(tmp_path / "end2end.onnx")
+    assert bring(file) == 0
+    model = tmp_path / "out.safetensors"
+    for backend in (None, "auto", "onnxruntime"):
+        assert load(model, backend=backend).backend.startswith("onnxruntime ")
+    capsys.readouterr()
+    words = ["predict", str(spot(tmp_path / "spot.png")), "--boxes", "whole"]
+    words += ["--out", str(tmp_path / "found")]
+    for command, told in (
+        ([*words, "--model", str(model), "--backend", "openvino"], "runs, not openvino"),
+        (["export", "--model", str(model), "--to", "onnx", "--out", str(tmp_path / "x.onnx")],
+         "an ONNX graph already"),
+        ([*words, "--model", str(file)], "tetrapose weights import rtmpose"),
+    ):  # fmt: skip
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "x.onnx").exists()

@@ -80,6 +80,11 @@ def on_backend(predictor: Predictor, name: str, precision: str) -> Predictor:
     demand_known(name)
     if name == TORCH:
         return predictor
+    own = getattr(predictor.model, "backend", None)
+    if own is not None and name in (AUTO, own):
+        return predictor
+    if own is not None:
+        raise UserError(f"this model is an ONNX graph, which {own} runs, not {name}")
     if name == AUTO:
         return _fastest(predictor)
     if predictor.device.type != "cpu":

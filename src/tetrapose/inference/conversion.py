@@ -45,6 +45,8 @@ def convert(
     ``half`` ONNX and torch.export compute in float16; OpenVINO stores weights so and computes in
     what it is opened for. Raises UserError where a network cannot be written in that form.
     """
+    if hasattr(network, "backend"):
+        raise UserError("this model is an ONNX graph already, imported as such: use its .onnx file")
     network = fuse(copy.deepcopy(network).float().cpu().to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     example = torch.zeros(2, 3, size[1], size[0])
     with torch.inference_mode():

@@ -21,6 +21,7 @@ from tetrapose.weights.files import WeightsError, read_bytes
 
 PARTS = {".onnx": (".onnx",), ".xml": (".xml", ".bin"), ".pt2": (".pt2",)}
 PRECISIONS = ("float32", "float16", "int8")
+FOREIGN = ", and a file of MMPose's RTMPose comes in by: tetrapose weights import rtmpose"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def read(name: str | Path) -> Exported:
     if not beside.is_file():
         raise WeightsError(
             f"{path}: its card {beside.name} is not beside it; tetrapose export writes both"
+            f"{FOREIGN if path.suffix == '.onnx' else ''}"
         )
     card = weights.read_card(beside)
     told = card.get("export")

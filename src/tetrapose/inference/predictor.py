@@ -129,7 +129,7 @@ class Predictor:
     @property
     def backend(self) -> str:
         """The program that computes the network, with its version."""
-        name = self.model.backend if isinstance(self.model, Runtime) else TORCH
+        name = getattr(self.model, "backend", TORCH)  # a Runtime's, or an ONNX graph's own
         return f"{name} {version(name)}"
 
     def cutter(self, preview: int = 0) -> Cutter:

@@ -21,6 +21,7 @@ class OnnxGraph(nn.Module):
     """The bytes; the session is opened at the first picture and is no part of a copy."""
 
     graph: Tensor
+    backend = "onnxruntime"  # what computes it, whatever else computes other networks
 
     def __init__(self, num_keypoints: int, size: int) -> None:
         super().__init__()
