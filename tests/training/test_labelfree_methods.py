@@ -76,9 +76,7 @@ def test_only_points_above_the_threshold_are_learnt():
     assert float(losses["pseudo"].detach()) == pytest.approx(float(due))
 
 
-@pytest.mark.parametrize(
-    "make", [FreeNet, PseudoLabels, lambda start: TwoLooks(start, counted=False)]
-)
+@pytest.mark.parametrize("make", [FreeNet, PseudoLabels, TwoLooks])
 def test_a_picture_that_could_not_be_read_teaches_nothing(make):
     pool = made.views(4, seed=1, labelled=False)
     unread = replace(pool, readable=torch.zeros(4, dtype=torch.bool))
