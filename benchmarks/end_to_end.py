@@ -128,12 +128,15 @@ for op in ("nms", "qnms"):
 torch.set_num_threads(int(sys.argv[1]))
 from deeplabcut.pose_estimation_pytorch.apis.utils import get_inference_runners
 from deeplabcut.pose_estimation_pytorch.modelzoo import load_super_animal_config
+# without a detector's name it makes a bottom-up model of the whole picture of it
 config = load_super_animal_config("superanimal_quadruped", "hrnet_w32", max_individuals=1,
-    device="cpu")
+    device="cpu", detector_name="fasterrcnn_resnet50_fpn_v2")
 assert len(config["metadata"]["bodyparts"]) == 39
 runner, _ = get_inference_runners(config, snapshot_path=None, batch_size=int(sys.argv[4]),
     device="cpu")
 SIZES = json.loads(sys.argv[3])
+crop, _ = runner.preprocessor(json.loads(sys.argv[2])[0], {"bboxes": [[0, 0, 300, 200]]})
+assert crop.shape == (1, 3, 256, 256), crop.shape
 def points_of(files):
     found = runner.inference(
         [(file, {"bboxes": [[0, 0, *SIZES[file]]]}) for file in files])  # x, y, width, height
