@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from tetrapose.commands.track import seconds
 from tetrapose.errors import UserError
 from tetrapose.geometry import box_area, box_iou
 from tetrapose.inference.films import Count, read, survey
+from tetrapose.inference.video import VideoWriter
 
 parquet = pytest.importorskip("pyarrow.parquet")
 SIZE = (96, 72)
@@ -192,6 +195,24 @@ def test_a_camera_that_is_not_there(track, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_interrupt_that_goes_nowhere_ends_a_camera_at_the_next_frame(track, monkeypatch):
+    """As where it strikes in a finalizer, whose exceptions Python only tells of."""
+    real = VideoWriter.add
+
+    def add(writer, pixels, time):
+        real(writer, pixels, time)
+        with suppress(KeyboardInterrupt):
+            if writer._last > 0:
+                os.kill(os.getpid(), signal.SIGINT)
+                sleep(0.01)
+
+    monkeypatch.setattr(VideoWriter, "add", add)
+    with camera(size=SIZE, pace=0.01, count=400) as address:
+        status, said = track(address, "--also", "film")
+    assert status == 0, said.err
+    assert "stopped by hand" in said.out
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_camera_is_ended_by_hand_and_all_is_whole(track, tmp_path, number):
     sent = []
@@ -201,7 +222,7 @@ def test_a_camera_is_ended_by_hand_and_all_is_whole(track, tmp_path, number):
         if n == 80:
             os.kill(os.getpid(), number)
 
-    with camera(size=SIZE, pace=0.01, each=each) as address:
+    with camera(size=SIZE, pace=0.01, each=each, count=4000) as address:
         status, said = track(address, "--also", "overlay", "film", "coco")
     assert status == 0, said.err
     assert "stopped by hand" in said.out

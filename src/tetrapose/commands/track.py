@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -100,8 +101,8 @@ def run(args: argparse.Namespace) -> int:
             settings = _settings(args, predictor, finder, boxes, source)
             if live and {"film", "overlay"} & set(args.also):
                 settings = replace(settings, record=base.with_name(f"{base.name}.film.mp4"))
-            with _ended_by_kill() if live else nullcontext():
-                outcome = _one(args, path, base, settings)
+            with _ended_by_hand() if live else nullcontext(threading.Event()) as asked:
+                outcome = _one(args, path, base, settings, asked)
         except UserError as error:
             if args.debug:
                 raise
@@ -174,13 +175,24 @@ def seconds(text: str, name: str) -> float:
 
 
 @contextmanager
-def _ended_by_kill() -> Iterator[None]:
-    """What has no end of its own is ended as by Ctrl-C also where it is told to stop."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_hand() -> Iterator[threading.Event]:
+    """What has no end of its own is ended by Ctrl-C, and as by it where it is told to stop.
+
+    The event stays set: an interrupt that strikes where exceptions go nowhere (a finalizer, a
+    library's callback) is seen at the next frame.
+    """
+    asked = threading.Event()
+
+    def ended(*_: Any) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ended) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _may_be_film(source: Source) -> bool:
@@ -241,12 +253,16 @@ def _settings(
     return Settings(way, span, Smoothing(args.smooth, args.window), told)
 
 
-def _one(args: argparse.Namespace, path: str, base: Path, settings: Settings) -> Outcome:
+def _one(
+    args: argparse.Namespace, path: str, base: Path, settings: Settings, asked: threading.Event
+) -> Outcome:  # fmt: skip
     from tetrapose.inference.filmed import track_film
 
     shown = [0.0]
 
     def progress(frames: int, spent: float) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
         if sys.stderr.isatty() and time.perf_counter() - shown[0] > 0.2:
             shown[0] = time.perf_counter()
             print(f"\r\033[K{path}: {frames} frames, {frames / max(spent, 1e-9):.1f}/s",
