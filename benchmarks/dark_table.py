@@ -11,7 +11,9 @@ first row's second (Zhang et al., CVPR 2020, and the README of its code: SimpleB
 
 What is done stays: a trained model is not trained again, a run that was stopped goes on, a figure
 that stands in OUT is not measured again. ``--first`` goes on from the models of another OUT, each
-coding from its own: a stage at a smaller size (input_size=[64,64]) costs a quarter. ``--smoke``
+coding from its own: a stage at a smaller size (input_size=[64,64]) costs a third. ``--labels``
+trains and scores one coding alone, so that two processes can share the work; run it once more
+without for the table. ``--smoke``
 takes a few pictures, a small network and one epoch: it shows that everything runs, and its figures
 mean nothing. Words after the options go to `tetrapose train` (trainer.precision=bf16-mixed).
 """
@@ -37,11 +39,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     train, val = splits(args)
     rows = {}
-    for encoding in ENCODINGS:
+    for encoding in args.labels:
         model = trained(args, encoding, train, val)
         rows[encoding] = {
             name: scored(args, model, decoder, val) for name, decoder in DECODERS.items()
         }
+    if len(rows) < len(ENCODINGS):
+        return
     text = table(args, rows)
     (args.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
@@ -58,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sigma", type=float, default=1.0, help="of the Gaussians, in cells")
     parser.add_argument("--kernel", type=int, default=3, help="of DARK's blur")
     parser.add_argument("--first", type=Path, help="an OUT whose models these go on from")
+    parser.add_argument("--labels", nargs="+", choices=ENCODINGS, default=list(ENCODINGS))
     parser.add_argument("--smoke", action="store_true", help="minutes, not hours; no figures")
     parser.add_argument("overrides", nargs="*", metavar="field=value", help="for tetrapose train")
     args = parser.parse_args()

@@ -258,6 +258,35 @@ def test_a_convention_shows_what_it_has(seed):
     assert max(counts) - min(counts) <= 2 * units(pose_set).animals.max()
 
 
+@few_examples
+@given(seeds)
+def test_by_species_a_kind_of_animal_shows_one_half_or_one_convention(seed):
+    pose_set = drawn_set(seed % 19, pictures=40)
+    halves = made(pose_set, "front-back", seed, by="species")
+    named = made(pose_set, "conventions", seed, by="species", names="ap10k+akd_cats")
+    seen_by = {}
+    for split in (halves, named):
+        blocks = split.parts["labelled"].shown or ()
+        assert len(blocks) == 2
+        for s in np.unique(pose_set.species):
+            ids = set(pose_set.annotation_ids[pose_set.species == s].tolist())
+            showing = [block.name for block in blocks if ids & set(block.annotations)]
+            assert len(showing) == 1
+            seen_by[split.recipe, pose_set.species_names[s]] = showing
+        assert sum(len(block.annotations) for block in blocks) == len(pose_set)
+    # a part of the set deals its species as the whole did
+    less = pose_set.select_instances(pose_set.species != pose_set.species[0])
+    again = made(replace(less, digest="of a part"), "front-back", seed, by="species")
+    for block in again.parts["labelled"].shown or ():
+        rows = np.isin(less.annotation_ids, block.annotations)
+        for s in np.unique(less.species[rows]):
+            assert seen_by["front-back", less.species_names[s]] == [block.name]
+    for name in ("ap10k", "akd_cats"):
+        rows = np.isin(pose_set.annotation_ids, named.parts[name].shown[0].annotations)
+        within = {pose_set.files[i] for i in pose_set.image_index[rows]}
+        assert set(named.parts[name].pictures or ()) == within
+
+
 # --- wrong use -------------------------------------------------------------------------------
 
 
@@ -280,6 +309,8 @@ def test_a_convention_shows_what_it_has(seed):
         ("conventions", {"names": "ap10k"}, "at least two different"),
         ("conventions", {"names": "ap10k+ap11k"}, "no skeleton 'ap11k'"),
         ("conventions", {"near": "perhaps"}, "true or false"),
+        ("conventions", {"by": "animal"}, "it is picture or species"),
+        ("conventions", {"by": "species", "names": "ap10k+animal_pose+akd_cats+apt36k"}, "cannot"),
         ("folds", {"count": "1"}, "at least 2"),
     ],
 )

@@ -68,22 +68,26 @@ def front_back(
     *,
     level: int = 0,
     shared: str | Sequence[str] = (),
+    by: str = "animal",
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> Made:
     """``labelled``: every animal with its front or its back half and the shared points alone.
 
-    A coin for each annotation id decides, the same for all levels of a seed. ``shared`` names other
-    points than those of ``level``. ``pool``: all pictures as they are labelled, for methods that
-    learn without labels and to judge what they guess. ``groups`` are of no concern here: no picture
-    is held out.
+    A coin for each annotation id decides, the same for all levels of a seed; ``by`` "species" deals
+    halves to species instead. ``shared`` names other points than those of ``level``. ``pool``: all
+    pictures as they are labelled, for methods that learn without labels and to judge what they
+    guess. ``groups`` are of no concern here: no picture is held out.
     """
     del groups
     known = pose_set.skeleton
     given = tuple(shared.split("+")) if isinstance(shared, str) and shared else tuple(shared)
     _known(known, given, "shared")
     both = given or shared_points(known, int(level))
-    half = draw.lots(pose_set.annotation_ids.tolist(), seed, "front-back") & np.uint64(1)
+    if _by(by, "animal"):
+        half = draw.lots(pose_set.annotation_ids.tolist(), seed, "front-back") & np.uint64(1)
+    else:
+        half = _species_shares(pose_set, len(HALVES), seed, "front-back")
     blocks = []
     report: dict[str, Any] = {"shared": list(both)}
     seen = np.zeros(len(pose_set), dtype=bool)
@@ -164,30 +168,35 @@ def conventions(
     *,
     names: str | Sequence[str] = CONVENTIONS,
     near: bool = True,
+    by: str = "picture",
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> Made:
     """Equal shares of the animals, each showing only the points that one convention has.
 
-    Groups of pictures are dealt in a drawn order. A part a convention, named after it, and
-    ``labelled`` with all of them. With ``near``, a point that the convention puts close by counts
-    as had.
+    Groups of pictures are dealt in a drawn order; ``by`` "species" deals species, in turn, as real
+    sets differ in their animals too. A part a convention, named after it, and ``labelled`` with all
+    of them. With ``near``, a point that the convention puts close by counts as had.
     """
     wanted = names.split("+") if isinstance(names, str) else list(names)
     if len(wanted) < 2 or len(set(wanted)) < len(wanted):
         raise UserError(f"conventions {'+'.join(wanted)}: at least two different ones are due")
-    made = draw.units(pose_set, groups)
-    order = made.order(seed, "conventions")
-    middle = np.cumsum(made.animals[order]) - made.animals[order] / 2
-    share = np.empty(len(made), dtype=np.int64)
-    share[order] = middle * len(wanted) // max(int(made.animals.sum()), 1)
-    of_row = share[made.of_picture[pose_set.image_index]]
+    if _by(by, "picture"):
+        made = draw.units(pose_set, groups)
+        order = made.order(seed, "conventions")
+        middle = np.cumsum(made.animals[order]) - made.animals[order] / 2
+        share = np.empty(len(made), dtype=np.int64)
+        share[order] = middle * len(wanted) // max(int(made.animals.sum()), 1)
+        of_row = share[made.of_picture[pose_set.image_index]]
+    else:
+        of_row = _species_shares(pose_set, len(wanted), seed, "conventions")
     parts, blocks, report = {}, [], {}
     for i, name in enumerate(wanted):
         points = points_of(pose_set.skeleton, name, near=near)
         block = _block(name, points, pose_set.annotation_ids[of_row == i])
         blocks.append(block)
-        parts[name] = Part(draw.pictures_of(pose_set, made, share == i), None, (block,))
+        pictures = {pose_set.files[k] for k in pose_set.image_index[of_row == i].tolist()}
+        parts[name] = Part(tuple(sorted(pictures)), None, (block,))
         report[name] = {
             "points": list(points),
             "animals": int((of_row == i).sum()),
@@ -229,6 +238,29 @@ def _species_parts(pose_set: PoseSet, file: str | Path) -> np.ndarray:
         )
     parts = np.array([part_of.get(name, "") for name in pose_set.species_names])
     return parts[pose_set.species]
+
+
+def _by(by: str, usual: str) -> bool:
+    """Whether a recipe deals as it usually does; a UserError where ``by`` is no way at all."""
+    if by not in (usual, "species"):
+        raise UserError(f"by={by}: it is {usual} or species")
+    return by == usual
+
+
+def _species_shares(pose_set: PoseSet, count: int, seed: int, purpose: str) -> np.ndarray:
+    """(N,) the share, 0 to ``count`` less 1, of each animal's species.
+
+    Species are dealt in turn in a drawn order of those that the set can have, so that a part of a
+    set without some of them deals the others alike.
+    """
+    names = sorted(pose_set.species_names)
+    if len(names) < count:
+        raise UserError(f"by=species: {count} shares of {len(names)} species cannot be dealt")
+    order = np.argsort(draw.lots(names, seed, purpose), kind="stable")
+    share = np.empty(len(names), dtype=np.int64)
+    share[order] = np.arange(len(names)) % count
+    of_name = dict(zip(names, share.tolist(), strict=True))
+    return np.array([of_name[n] for n in pose_set.species_names], dtype=np.int64)[pose_set.species]
 
 
 def _known(skeleton: Skeleton, names: Sequence[str], what: str) -> None:
