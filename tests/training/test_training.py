@@ -22,7 +22,7 @@ from tetrapose.structures import PoseSet
 from tetrapose.training import metrics
 from tetrapose.training.callbacks import Checkpoints, Curves
 from tetrapose.training.fit import Plan, fit
-from tetrapose.training.folder import claim, finish
+from tetrapose.training.folder import claim, claimed, finish
 from tetrapose.training.module import Parts, PoseModule, freeze
 from tetrapose.training.schedules import multistep, warmup_cosine
 from tetrapose.training.start import start_from
@@ -246,6 +246,28 @@ def test_the_folder_refuses_other_settings(tmp_path):
     (tmp_path / "run" / "last.ckpt").touch()
     claim(tmp_path / "run", "lr: 2\n", overwrite=True)
     assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_failed_start_gives_the_folder_back(tmp_path):
+    run_dir, nothing = tmp_path / "run", tmp_path / "empty"
+    nothing.mkdir()
+    for folder in (run_dir, nothing):
+        with pytest.raises(UserError, match="mistyped"), claimed(folder, "lr: 1\n"):
+            (folder / "splits").mkdir()
+            raise UserError("mistyped")
+        assert not folder.exists()
+    with pytest.raises(UserError, match="too late"), claimed(run_dir, "lr: 2\n"):
+        (run_dir / "last.ckpt").touch()
+        raise UserError("too late")
+    assert (run_dir / "last.ckpt").exists()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "splits").mkdir()
+    with pytest.raises(UserError, match="mistyped"), claimed(tmp_path / "own", "lr: 1\n"):
+        raise UserError("mistyped")
+    assert (tmp_path / "own" / "splits").exists()
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path / "ended", "lr: 1\n"):
+        raise KeyboardInterrupt
+    assert (tmp_path / "ended" / "config.yaml").exists()
 
 
 def test_a_finished_run_starts_another(dots, tmp_path):

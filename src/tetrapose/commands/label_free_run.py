@@ -115,19 +115,19 @@ def _run(config: Any) -> int:
     import lightning as L
 
     from tetrapose.commands.train import _as_yaml
-    from tetrapose.training.folder import claim
+    from tetrapose.training.folder import claimed
     from tetrapose.training.labelfree.run import RESULT, carry_out
     from tetrapose.training.labelfree.step import processes
 
     folder = Path(config.run_dir)
-    claim(folder, _as_yaml(config), overwrite=config.overwrite)
     file = folder / RESULT
-    if file.exists():
-        print(f"{folder} has its result already", file=sys.stderr)
-        result = json.loads(file.read_text(encoding="utf-8"))
-    else:
-        L.seed_everything(config.seed, verbose=False)
-        result = carry_out(setup_of(config))
+    with claimed(folder, _as_yaml(config), overwrite=config.overwrite):
+        if file.exists():
+            print(f"{folder} has its result already", file=sys.stderr)
+            result = json.loads(file.read_text(encoding="utf-8"))
+        else:
+            L.seed_everything(config.seed, verbose=False)
+            result = carry_out(setup_of(config))
     if processes()[0]:
         return 0  # the first of several processes speaks for all
     kinds = result["test"]["pck"]["0.1"]

@@ -119,18 +119,25 @@ def _groups() -> dict[str, list[str]]:
 
 
 def _train(config: Any) -> int:
+    from pathlib import Path
+
+    from tetrapose.training.folder import claimed
+
+    folder = Path(config.run_dir)
+    with claimed(folder, _as_yaml(config), overwrite=config.overwrite):
+        return _trained(config, folder)
+
+
+def _trained(config: Any, folder: Path) -> int:
     import sys
     from dataclasses import replace
-    from pathlib import Path
 
     import lightning as L
 
     from tetrapose.commands.train_finder import is_finder, train_finder
     from tetrapose.training.fit import Plan, best_precision, fit
-    from tetrapose.training.folder import claim, finish
+    from tetrapose.training.folder import finish
 
-    folder = Path(config.run_dir)
-    claim(folder, _as_yaml(config), overwrite=config.overwrite)
     L.seed_everything(config.seed, verbose=False)
     if config.trainer.precision == "auto":
         config.trainer.precision = best_precision()

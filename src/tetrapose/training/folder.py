@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tetrapose.training.module import MEAN, STD, PoseModule
 
 # what may differ when a run goes on: where it reads and how it is shown, not what it learns
 PROTOCOL = "validation set, labelled boxes, flip test, {}, averaged weights where they are kept"
+BEFORE = {"config.yaml", "splits", "tensorboard"}  # what a run makes before its first checkpoint
 FREE = ("overwrite:", "  workers:", "  root:", "  enable_progress_bar:", "  cache: null")
 
 
@@ -34,6 +37,22 @@ def claim(folder: Path, config: str, *, overwrite: bool = False) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(config, encoding="utf-8")
+
+
+@contextmanager
+def claimed(folder: Path, config: str, *, overwrite: bool = False) -> Iterator[None]:
+    """``claim``, given back where a UserError follows before anything is learnt.
+
+    So a mistyped name keeps nobody from trying again. A folder that had anything in it stays.
+    """
+    fresh = not folder.exists() or not any(folder.iterdir())
+    claim(folder, config, overwrite=overwrite)
+    try:
+        yield
+    except UserError:
+        if fresh and {one.name for one in folder.iterdir()} <= BEFORE:
+            shutil.rmtree(folder, ignore_errors=True)  # of several processes another may be first
+        raise
 
 
 def _fixed(config: str) -> list[str]:
