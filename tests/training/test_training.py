@@ -249,25 +249,28 @@ def test_the_folder_refuses_other_settings(tmp_path):
 
 
 def test_a_failed_start_gives_the_folder_back(tmp_path):
-    run_dir, nothing = tmp_path / "run", tmp_path / "empty"
-    nothing.mkdir()
-    for folder in (run_dir, nothing):
-        with pytest.raises(UserError, match="mistyped"), claimed(folder, "lr: 1\n"):
-            (folder / "splits").mkdir()
-            raise UserError("mistyped")
-        assert not folder.exists()
-    with pytest.raises(UserError, match="too late"), claimed(run_dir, "lr: 2\n"):
-        (run_dir / "last.ckpt").touch()
-        raise UserError("too late")
-    assert (run_dir / "last.ckpt").exists()
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "splits").mkdir()
-    with pytest.raises(UserError, match="mistyped"), claimed(tmp_path / "own", "lr: 1\n"):
-        raise UserError("mistyped")
-    assert (tmp_path / "own" / "splits").exists()
-    with pytest.raises(KeyboardInterrupt), claimed(tmp_path / "ended", "lr: 1\n"):
-        raise KeyboardInterrupt
-    assert (tmp_path / "ended" / "config.yaml").exists()
+    def fails(folder: Path, makes: str, error: BaseException) -> None:
+        with claimed(folder, "lr: 1\n"):
+            (folder / makes).mkdir(exist_ok=True)
+            raise error
+
+    mistyped = UserError("mistyped")
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(UserError, match="mistyped"):
+            fails(tmp_path / name, "splits", mistyped)
+        assert not (tmp_path / name).exists()
+    # work, a folder of one's own, or a run that was ended by hand stays
+    (tmp_path / "own" / "splits").mkdir(parents=True)
+    for name, makes, error in (
+        ("worked", "last.ckpt", mistyped),
+        ("own", "splits", mistyped),
+        ("ended", "splits", KeyboardInterrupt()),
+    ):
+        with pytest.raises(type(error)):
+            fails(tmp_path / name, makes, error)
+        assert (tmp_path / name / makes).exists()
+        assert (tmp_path / name / "config.yaml").exists()
 
 
 def test_a_finished_run_starts_another(dots, tmp_path):

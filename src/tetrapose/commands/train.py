@@ -128,7 +128,7 @@ def _train(config: Any) -> int:
         return _trained(config, folder)
 
 
-def _trained(config: Any, folder: Path) -> int:
+def _trained(config: Any, folder: Any) -> int:
     import sys
     from dataclasses import replace
 
