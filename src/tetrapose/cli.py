@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    from tetrapose.errors import UserError
+    from tetrapose.errors import Terminated, UserError
 
     args = _parse(build_parser(), argv)
     keep_freed_memory()
@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tetrapose: stopped", file=sys.stderr)
         return 130
+    except Terminated as error:
+        print(f"tetrapose: stopped: {error}; the same command goes on", file=sys.stderr)
+        return 143
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -84,17 +84,23 @@ def test_a_run_leaves_its_folder_and_names_what_it_left_out(labels, tmp_path):
     assert card["skeleton"]["name"] == "ap10k"
 
 
-def test_a_killed_run_goes_on(labels, tmp_path):
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_run_that_is_ended_is_not_told_as_done_and_goes_on(labels, tmp_path, number, status):
     folder = tmp_path / "run"
     epochs = ["trainer.max_epochs=15", "trainer.check_val_every_n_epoch=15"]
     process = subprocess.Popen(
-        command(labels, folder, *epochs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        command(labels, folder, *epochs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     limit = time.monotonic() + 90
     while not (folder / "last.ckpt").exists() and time.monotonic() < limit:
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == status, told
+    assert number == signal.SIGKILL or "tetrapose: stopped" in told.splitlines()[-1]
     before = (folder / "curves.csv").read_text().splitlines()
     assert 2 <= len(before) < 16, "the run was to be killed in its midst"
     done = run(command(labels, folder, *epochs))

@@ -19,6 +19,7 @@ from tetrapose.data.crops import CropDataset, EpochSampler, to_batch
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
 from tetrapose.training.callbacks import Checkpoints, Curves, Metric, Score
+from tetrapose.training.ended import not_as_done
 from tetrapose.training.module import Parts, PoseModule
 from tetrapose.weights.card import load_checkpoint
 
@@ -107,7 +108,7 @@ def carry_out(
     last = plan.folder / "last.ckpt"
     if last.exists():
         print(f"going on from {last}", file=sys.stderr)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), not_as_done():
         for known in HARMLESS:
             warnings.filterwarnings("ignore", known)
         trainer.fit(
@@ -116,8 +117,6 @@ def carry_out(
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     if last.exists() and not began.stepped:
         # a run that was done already: averages are handed over at the end of training alone
         module.load_state_dict(load_checkpoint(last)["state_dict"])

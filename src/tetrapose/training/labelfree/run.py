@@ -18,6 +18,7 @@ from tetrapose.data.crops import Change, CropDataset
 from tetrapose.data.partial import Partial
 from tetrapose.errors import UserError
 from tetrapose.structures import PoseSet
+from tetrapose.training.ended import not_as_done
 from tetrapose.training.fit import HARMLESS
 from tetrapose.training.labelfree.callbacks import History, Judge, Keeper, placed, plot
 from tetrapose.training.labelfree.figures import CHOICE, figures
@@ -143,12 +144,10 @@ def learn(setup: Setup) -> Fitted:
         num_sanity_val_steps=0,
     )
     last = setup.folder / "last.ckpt"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), not_as_done():
         for known in HARMLESS:
             warnings.filterwarnings("ignore", known)
         trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return Fitted(module, history, keeper)
 
 
