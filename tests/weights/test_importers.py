@@ -22,6 +22,7 @@ from tetrapose.inference.predictor import load as load_predictor
 from tetrapose.models import vitpose as vit
 from tetrapose.training.start import start_from
 from tetrapose.weights import card as cards
+from tetrapose.weights import files
 from tetrapose.weights.importers import KINDS, Imported, Meaning, import_file
 from tetrapose.weights.importers.common import Choice, Network
 from tetrapose.weights.importers.orders import ORDERS, arrange
@@ -315,6 +316,20 @@ def test_an_imagenet_resnet_starts_a_training(kind, tmp_path):
     assert any("not in the file: deconv_layers.0.weight" in line for line in lines)
     with pytest.raises(UserError, match="a backbone to start training from"):
         cards.load(done.path)
+
+
+def test_a_fetched_backbone_starts_a_training_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    state = made.state(made.small_resnet())
+    released = {n: v for n, v in state.items() if not n.startswith(("final_layer.", "deconv_"))}
+    path = made.save(tmp_path / "resnet18.pth", released)
+    done = bring("torchvision", path, meaning=Meaning())
+    files.fetched_folder().mkdir(parents=True)
+    for one in (done.path, done.path.with_suffix(".json")):
+        one.rename(files.fetched_folder() / f"imagenet_resnet18{one.suffix}")
+    fresh = made.scrambled(made.simple_baseline(17, depth=18), seed=9)
+    start_from(fresh, "imagenet_resnet18", AP10K)
+    assert torch.equal(fresh.state_dict()["conv1.weight"], state["conv1.weight"])
 
 
 def test_an_imagenet_hrnet_leaves_its_classifier_behind(hrnet, tmp_path):

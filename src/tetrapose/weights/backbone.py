@@ -18,7 +18,13 @@ from torch import Tensor
 
 from tetrapose import __version__
 from tetrapose.weights import card as cards
-from tetrapose.weights.files import SUFFIX, WeightsError, parse_tensors, read_bytes, replace_file
+from tetrapose.weights.files import (
+    WeightsError,
+    locate,
+    parse_tensors,
+    read_bytes,
+    replace_file,
+)
 
 FORMAT = 1
 KIND = "backbone"
@@ -68,26 +74,23 @@ def save(
     return written
 
 
-def is_backbone(path: str | Path) -> bool:
-    """Whether a file's card says that it is a backbone."""
-    beside = Path(path).with_suffix(".json")
-    if not str(path).endswith(SUFFIX) or not beside.is_file():
-        return False
+def is_backbone(name_or_path: str | Path) -> bool:
+    """Whether the card of a fetched name's or a path's file says that it is a backbone."""
     try:
-        card = json.loads(read_bytes(beside))
-    except (ValueError, RecursionError):
+        card = read(name_or_path)
+    except (ValueError, RecursionError):  # no such file, another kind of file, no card
         return False
     return isinstance(card, dict) and card.get("kind") == KIND
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """The card of a backbone's file."""
-    return json.loads(read_bytes(Path(path).with_suffix(".json")))
+def read(name_or_path: str | Path) -> dict[str, Any]:
+    """The card of a backbone."""
+    return json.loads(read_bytes(locate(name_or_path).with_suffix(".json")))
 
 
-def load(path: str | Path) -> dict[str, Tensor]:
+def load(name_or_path: str | Path) -> dict[str, Tensor]:
     """The tensors of a backbone's file, whole and the ones its card was written for, as float32."""
-    path = Path(path)
+    path = locate(name_or_path)
     data = read_bytes(path)
     card = read(path)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
