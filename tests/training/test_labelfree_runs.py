@@ -22,7 +22,7 @@ from tetrapose.training.labelfree.baselines import PseudoLabels, Supervised
 from tetrapose.training.labelfree.freenet import FreeNet
 from tetrapose.training.labelfree.pairs import StepSampler, unlabelled
 from tetrapose.training.labelfree.run import carry_out, feed, learn
-from tetrapose.training.labelfree.step import Moment
+from tetrapose.training.labelfree.step import Moment, look
 from tetrapose.training.labelfree.two_looks import MOVES, Record, TwoLooks
 from tetrapose.weights import card
 
@@ -351,6 +351,25 @@ def test_two_looks_never_guesses_where_the_pool_shows_a_label():
     assert hidden["pseudo"].item() > 0
     assert shown["pseudo"].item() == 0
     assert shown["labelled"].item() > hidden["labelled"].item()
+
+
+def test_soft_guesses_are_the_mean_map_of_both_looks():
+    labelled, pool = made.views(), made.views(seed=1, labelled=False)
+    method = TwoLooks(made.start(norm=False), soft=True, partial=False)
+    _, losses = next(method.turns(labelled, pool, Moment(0, 10)))
+    method.state.mean.fill_(0.5)
+    method.state.seen.zero_()
+    with torch.no_grad():
+        maps, _, confidences, apart = method.looks(torch.cat([labelled.weak, pool.weak]))
+        shown = torch.cat([labelled.weights, pool.weights])
+        method.state.add(confidences, shown)
+        trust = method.likeness(confidences, apart)[len(labelled) :] ** 2
+        error = (look(method.networks["network"], pool.strong) - maps[len(labelled) :]).square()
+        own = (error.mean((-2, -1)) * trust * method.weights).sum() / len(labelled)
+    assert own > 0
+    assert losses["pseudo"].item() == pytest.approx(own.item(), rel=1e-4)
+    with pytest.raises(UserError, match="not carried along moves"):
+        TwoLooks(made.start(), soft=True, moves={"scale": 0.2})
 
 
 def test_whole_intervals_are_due():

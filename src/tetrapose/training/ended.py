@@ -15,7 +15,7 @@ def not_as_done() -> Iterator[None]:
     """Around ``Trainer.fit``: SIGTERM becomes ``Terminated``, Ctrl-C a KeyboardInterrupt again.
 
     Lightning leaves by SystemExit in both cases: without a status, which is that of success, where
-    a cluster takes the machine back; and with 1, which here says that broken pictures were left out.
+    a cluster takes the machine back; and with 1, which here says that pictures were left out.
     """
     try:
         yield

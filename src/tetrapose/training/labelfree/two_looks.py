@@ -25,7 +25,7 @@ Study of the Collapsing Problem in Semi-Supervised 2D Human Pose Estimation).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from tetrapose.codecs.gaussian import draw_gaussians
 from tetrapose.codecs.peaks import find_peaks
+from tetrapose.errors import UserError
 from tetrapose.training.labelfree import thresholds
 from tetrapose.training.labelfree.freenet import point_weights, tell, usable
 from tetrapose.training.labelfree.moves import Moves, carried, exchanged, moved_views
@@ -97,7 +98,9 @@ class TwoLooks:
     run, 1,000 steps at most, and the teacher follows it over a share ``patience`` (0: never).
     ``moves`` turns, scales and mirrors the strong views, labelled ones too, before the network sees
     them; None leaves them where the teacher looks. ``partial`` teaches the labelled pictures'
-    unlabelled points; ``mirror`` False takes the second look away.
+    unlabelled points. ``soft`` teaches the looks' mean maps as they are, where a Gaussian at their
+    place would claim more than the teacher knows. Raises UserError for ``soft`` with ``moves``:
+    maps are not carried along.
     """
 
     needs_pool = True
@@ -115,9 +118,11 @@ class TwoLooks:
         memory: float = 0.05,
         patience: float = 0.0,
         partial: bool = True,
-        mirror: bool = True,
+        soft: bool = False,
         moves: Moves | Mapping[str, Any] | None = None,
     ) -> None:
+        if soft and moves is not None:
+            raise UserError("two_looks: soft maps are not carried along moves: one or the other")
         self.networks = nn.ModuleDict(
             {
                 "network": start.network,
@@ -130,7 +135,7 @@ class TwoLooks:
         self.state = Record(len(start.skeleton))
         self.reach, self.weight = reach, weight
         self.memory, self.patience = memory, patience
-        self.partial, self.mirror = partial, mirror
+        self.partial, self.soft = partial, soft
         self.moves = Moves(**moves) if isinstance(moves, Mapping) else moves
         self.taught = torch.tensor(start.taught)
         self.flip = torch.as_tensor(start.skeleton.flip_indices)
@@ -143,7 +148,7 @@ class TwoLooks:
         both, count = joined(labelled, pool), len(labelled)
         shown = both.weights * torch.isfinite(both.keypoints).all(-1)
         with torch.no_grad():
-            cells, confidences, apart = self.looks(both.weak)
+            maps, cells, confidences, apart = self.looks(both.weak)
             confidences = usable(confidences, both, self.taught)
             self.state.add(pooled(confidences), pooled(shown))
             trust = self.likeness(confidences, apart) ** 2
@@ -152,6 +157,8 @@ class TwoLooks:
         if not self.partial:
             trust = trust * (torch.arange(len(both), device=trust.device) >= count)[:, None]
         seen = self._moved(both, shown, cells, trust * (shown == 0), at)
+        if self.soft:
+            seen = replace(seen, guess=maps, trust=trust * (shown == 0))
         output = look(network, seen.pictures)
         own = self.weights.to(shown.device)
         # over the labelled batch's size, whatever labels the pool shows beside it
@@ -185,18 +192,16 @@ class TwoLooks:
         drawn_guess, trust = draw_gaussians(guess, trust, self.codec.cells, sigma=self.codec.sigma)
         return _Lesson(pictures, target, shown, drawn_guess, trust)
 
-    def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cells (B, K, 2) and values (B, K) of the teacher's mean map; cells between its looks."""
+    def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The teacher's mean maps, places (B, K, 2) in cells, values (B, K); cells between."""
         teacher, kernel = self.networks["teacher"], self.codec.blur_kernel
-        if not self.mirror:
-            cells, values = find_peaks(look(teacher, pictures), "dark", blur_kernel=kernel)
-            return cells, values, torch.zeros_like(values)
         plain, turned = look(teacher, torch.cat([pictures, pictures.flip(-1)])).chunk(2)
         turned = self.codec.mirror(turned, self.flip.to(plain.device))
-        cells, values = find_peaks((plain + turned) / 2, "dark", blur_kernel=kernel)
+        mean = (plain + turned) / 2
+        cells, values = find_peaks(mean, "dark", blur_kernel=kernel)
         one, _ = find_peaks(plain, "argmax")
         other, _ = find_peaks(turned, "argmax")
-        return cells, values, (one - other).norm(dim=-1)
+        return mean, cells, values, (one - other).norm(dim=-1)
 
     def likeness(self, confidences: Tensor, apart: Tensor) -> Tensor:
         """(B, K) in 0..1: agreement of the looks times confidence by the point's usual one."""
