@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tetrapose import skeletons
 from tetrapose.models import vitpose as vit
 from tetrapose.models.hrnet import hrnet
 from tetrapose.models.simple_baseline import simple_baseline
+from tetrapose.weights.importers import Imported, Meaning, import_file
+from tetrapose.weights.importers.common import Choice
 
 State = dict[str, Tensor]
 
@@ -169,3 +172,17 @@ def as_mmpretrain(tensors: State) -> State:
     places = tensors["backbone.pos_embed"]
     result["backbone.pos_embed"] = places[:, 1:] + places[:, :1]
     return result
+
+
+def bring(kind: str, path: Path, *, meaning: Meaning | None = None, **choice: Any) -> Imported:
+    """The file imported beside itself."""
+    return import_file(
+        kind, path, path.parent / "out.safetensors",
+        choice=Choice(**choice), meaning=meaning or Meaning(skeleton=skeletons.load("ap10k")),
+    )  # fmt: skip
+
+
+def own_head(plus: State, state: State) -> State:
+    """A file of experts whose one head is the fourth's."""
+    kept = {n: v for n, v in plus.items() if not n.startswith("associate") and "cls_token" not in n}
+    return {**kept, **{n: v for n, v in state.items() if n.startswith("keypoint_head.")}}

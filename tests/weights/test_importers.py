@@ -11,6 +11,7 @@ import checkpoints as made
 import numpy as np
 import pytest
 import torch
+from checkpoints import bring, own_head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -19,35 +20,14 @@ from torch import nn
 from tetrapose import skeletons
 from tetrapose.errors import UserError
 from tetrapose.inference.predictor import load as load_predictor
-from tetrapose.models import vitpose as vit
-from tetrapose.training.start import start_from
 from tetrapose.weights import card as cards
-from tetrapose.weights import files
-from tetrapose.weights.importers import KINDS, Imported, Meaning, import_file
-from tetrapose.weights.importers.common import Choice, Network
+from tetrapose.weights.importers import KINDS, Meaning
+from tetrapose.weights.importers.common import Network
 from tetrapose.weights.importers.orders import ORDERS, arrange
 
 AP10K = skeletons.load("ap10k")
 ANIMAL_POSE = skeletons.load("animal_pose")
 SUPERANIMAL = skeletons.load("awa_pose")
-
-
-@pytest.fixture(scope="module")
-def hrnet() -> nn.Module:
-    return made.small_hrnet()
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ViTPose that fits into a test, among the sizes that are known."""
-    monkeypatch.setitem(vit.SIZES, "tiny", (16, 2, 2, 0.0))
-
-
-def bring(kind: str, path: Path, *, meaning: Meaning | None = None, **choice: Any) -> Imported:
-    return import_file(
-        kind, path, path.parent / "out.safetensors",
-        choice=Choice(**choice), meaning=meaning or Meaning(skeleton=AP10K),
-    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -241,12 +221,6 @@ VITS: dict[str, tuple[str, Callable[[made.State], Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def own_head(plus: made.State, state: made.State) -> made.State:
-    """A file of experts whose one head is the fourth's."""
-    kept = {n: v for n, v in plus.items() if not n.startswith("associate") and "cls_token" not in n}
-    return {**kept, **{n: v for n, v in state.items() if n.startswith("keypoint_head.")}}
-
-
 @pytest.mark.parametrize("head", ["classic", "simple"])
 @pytest.mark.parametrize("case", VITS)
 def test_vitpose_comes_in_from_every_system_that_writes_it(case, head, tiny, tmp_path):
@@ -280,91 +254,6 @@ def test_an_expert_wants_to_be_told_and_to_be_there(tiny, tmp_path):
         "vitpose", made.save(tmp_path / "half.pth", half), "expert 3 lacks its part",
         size=(48, 64), expert="ap10k",
     )  # fmt: skip
-
-
-def test_an_experts_backbone_starts_a_training(tiny, tmp_path):
-    state = made.state(made.small_vitpose(head="simple"))
-    path = made.save(
-        tmp_path / "a.pth", made.as_transformers(own_head(made.as_vitpose_plus(state), state))
-    )
-    done = bring("huggingface", path, expert="ap10k", head=False, size=(48, 64))
-    assert not done.is_model
-    fresh = vit.vitpose(17, size="tiny", head="simple", input_size=(48, 64))
-    lines = start_from(fresh, done.path, AP10K)
-    for name, value in fresh.backbone.state_dict().items():
-        torch.testing.assert_close(value, state[f"backbone.{name}"], rtol=0, atol=0)
-    assert any("keypoint_head" in line for line in lines)
-
-
-# ImageNet
-
-
-@pytest.mark.parametrize("kind", ["torchvision", "timm"])
-def test_an_imagenet_resnet_starts_a_training(kind, tmp_path):
-    model = made.small_resnet()
-    state = {
-        n: v
-        for n, v in made.state(model).items()
-        if not n.startswith(("final_layer.", "deconv_layers."))
-    }
-    released = {**state, "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
-    done = bring(kind, made.save(tmp_path / "resnet18.pth", released), meaning=Meaning())
-    assert set(done.network.left_out) == {"fc.bias", "fc.weight"}
-    fresh = made.scrambled(made.simple_baseline(17, depth=18), seed=9)
-    lines = start_from(fresh, done.path, AP10K)
-    assert torch.equal(fresh.state_dict()["layer4.1.bn2.bias"], state["layer4.1.bn2.bias"])
-    assert any("not in the file: deconv_layers.0.weight" in line for line in lines)
-    with pytest.raises(UserError, match="a backbone to start training from"):
-        cards.load(done.path)
-
-
-def test_a_fetched_backbone_starts_a_training_by_its_name(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    state = made.state(made.small_resnet())
-    released = {n: v for n, v in state.items() if not n.startswith(("final_layer.", "deconv_"))}
-    path = made.save(tmp_path / "resnet18.pth", released)
-    done = bring("torchvision", path, meaning=Meaning())
-    files.fetched_folder().mkdir(parents=True)
-    for one in (done.path, done.path.with_suffix(".json")):
-        one.rename(files.fetched_folder() / f"imagenet_resnet18{one.suffix}")
-    fresh = made.scrambled(made.simple_baseline(17, depth=18), seed=9)
-    start_from(fresh, "imagenet_resnet18", AP10K)
-    assert torch.equal(fresh.state_dict()["conv1.weight"], state["conv1.weight"])
-
-
-def test_an_imagenet_hrnet_leaves_its_classifier_behind(hrnet, tmp_path):
-    state = {n: v for n, v in made.state(hrnet).items() if not n.startswith("final_layer.")}
-    released = {
-        **state,
-        "stage4.2.fuse_layers.1.1.weight": torch.zeros(8, 8),
-        "incre_modules.0.0.conv1.weight": torch.zeros(4, 4),
-        "final_layer.0.weight": torch.zeros(8, 4, 1, 1),
-        "classifier.weight": torch.zeros(10, 8),
-    }
-    done = bring("timm", made.save(tmp_path / "hrnet.pth", released), meaning=Meaning())
-    assert set(done.network.left_out) == released.keys() - state.keys()
-    fresh = made.scrambled(made.hrnet(17, width=4), seed=9)
-    start_from(fresh, done.path, AP10K)
-    assert all(torch.equal(fresh.state_dict()[name], value) for name, value in state.items())
-
-
-def test_a_vits_places_are_resampled(tiny, tmp_path):
-    state = made.state(made.small_vitpose())
-    released = {
-        n.removeprefix("backbone.").replace("last_norm.", "norm."): v
-        for n, v in state.items()
-        if n.startswith("backbone.")
-    }
-    places = torch.zeros(1, 1 + 14 * 14, 16)
-    places[:, 1:] = torch.arange(14.0).repeat(14)[None, :, None]  # grows from left to right
-    released |= {"pos_embed": places, "cls_token": torch.zeros(1, 1, 16)}
-    released |= {"head.weight": torch.zeros(10, 16)}
-    done = bring("timm", made.save(tmp_path / "v.pth", released), size=(48, 64), meaning=Meaning())
-    cells = done.network.tensors["backbone.pos_embed"][0, 1:, 0].reshape(4, 3)
-    torch.testing.assert_close(cells, cells[:1].expand(4, 3))
-    assert cells[0, 1] == pytest.approx(6.5)  # the middle stays the middle
-    assert (cells[:, 1:] > cells[:, :-1]).all()
-    assert "backbone.cls_token" in done.network.left_out
 
 
 # Refusals
@@ -454,13 +343,3 @@ def test_a_tampered_model_is_refused(hrnet, tmp_path):
     done.path.write_bytes(data)
     with pytest.raises(UserError, match="sha256 differs"):
         cards.load(done.path)
-
-
-def test_a_tampered_backbone_is_refused(hrnet, tmp_path):
-    state = {n: v for n, v in made.state(hrnet).items() if not n.startswith("final_layer.")}
-    done = bring("timm", made.save(tmp_path / "a.pth", state), meaning=Meaning())
-    data = bytearray(done.path.read_bytes())
-    data[-1] ^= 1
-    done.path.write_bytes(data)
-    with pytest.raises(UserError, match="sha256 differs"):
-        start_from(made.hrnet(17, width=4), done.path, AP10K)
