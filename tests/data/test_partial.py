@@ -70,6 +70,16 @@ def test_the_pool_is_known_where_the_same_animals_show_labels(menagerie, tmp_pat
     assert not opened(menagerie, tmp_path / "few", labelling=apart).known.labelled.any()
 
 
+def test_a_share_leaves_what_is_held_out_to_be_judged_whole(menagerie, tmp_path):
+    every = opened(menagerie, tmp_path / "a", labelling=Labelling("conventions"))
+    few = Labelling("conventions", {"share": "25%"})
+    data = opened(menagerie, tmp_path / "b", labelling=few)
+    assert 0 < len(data.labelled) < len(every.labelled) / 2
+    assert (data.test_shown == every.test_shown).all()
+    assert (data.pool.labelled == every.pool.labelled).all()
+    assert data.known.labelled.sum() == data.labelled.labelled.sum()
+
+
 def test_with_the_whole_labels_the_figures_are_told_apart_all_the_same(menagerie, tmp_path):
     partly = opened(menagerie, tmp_path / "a", labelling=Labelling("conventions"))
     whole = opened(menagerie, tmp_path / "b", labelling=Labelling("conventions", whole=True))

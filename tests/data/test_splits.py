@@ -287,6 +287,26 @@ def test_by_species_a_kind_of_animal_shows_one_half_or_one_convention(seed):
         assert set(named.parts[name].pictures or ()) == within
 
 
+@few_examples
+@given(seeds)
+@pytest.mark.parametrize("recipe", ["front-back", "conventions"])
+def test_a_share_shows_in_part_what_fraction_would_show_whole(recipe, seed):
+    pose_set = drawn_set(seed % 19, pictures=40)
+    whole = made(pose_set, recipe, seed)
+    split = made(pose_set, recipe, seed, share="25%")
+    few = made(pose_set, "fraction", seed, share="25%").parts["labelled"].pictures
+    labelled = split.parts["labelled"]
+    assert labelled.pictures == few
+    rows = np.isin(np.array(pose_set.files)[pose_set.image_index], few)
+    assert 0 < rows.sum() < len(pose_set)
+    # those drawn show what they would show without a share, the others nothing
+    drawn = set(pose_set.annotation_ids[rows].tolist())
+    for block, all_of_it in zip(labelled.shown, whole.parts["labelled"].shown, strict=True):
+        assert set(block.annotations) == drawn & set(all_of_it.annotations)
+        assert block.points == all_of_it.points
+    assert split.report.get("labelled_points", 0) <= whole.report.get("labelled_points", 0)
+
+
 # --- wrong use -------------------------------------------------------------------------------
 
 
@@ -296,6 +316,7 @@ def test_by_species_a_kind_of_animal_shows_one_half_or_one_convention(seed):
         ("ratios", {}, "no recipe 'ratios'; there is ratio"),
         ("ratio", {"share": "1:1"}, "no option 'share'; it has shares"),
         ("ratio", {"shares": "9"}, "two or three numbers above 0"),
+        ("front-back", {"share": "none"}, "a share between 0 and 1"),
         ("ratio", {"shares": "9:-1"}, "two or three numbers above 0"),
         ("ratio", {"shares": "9:nan"}, "two or three numbers above 0"),
         ("n-shot", {"count": "0"}, "at least one picture"),

@@ -196,6 +196,7 @@ def _labels(
     if labelling.pool not in ("all", "none"):
         parts["pool"] = _part(spec, file, labelling.pool)
     if recipe in BY_POINT:
+        options.pop("share", None)  # all that is held out is judged
         for part in ("val", "test"):
             own = folder / f"{name}_{part}_shown.json"
             file = _kept(held[part], own, recipe, options, seed)

@@ -123,19 +123,26 @@ def fraction(
 
     A smaller share of a seed is part of a larger one.
     """
-    wanted = draw.share(share, "fraction")
     made = draw.units(pose_set, groups)
+    chosen = share_units(made, share, seed)
+    animals = int(made.animals[chosen].sum())
+    report = {
+        "pictures": int(made.pictures[chosen].sum()),
+        "animals": animals,
+        "share": round(animals / int(made.animals.sum()), 5),
+    }
+    return Made(_labelled_and_not(pose_set, made, chosen), report)
+
+
+def share_units(made: draw.Units, share: Any, seed: int) -> np.ndarray:
+    """(U,) the units that ``fraction`` labels for a seed: as near to the share as they come."""
+    wanted = draw.share(share, "fraction")
     order = made.order(seed, "fraction")
     filled = np.cumsum(made.animals[order])
     last = int(np.argmin(np.abs(filled - wanted * filled[-1])))
     chosen = np.zeros(len(made), dtype=bool)
     chosen[order[: last + 1]] = True
-    report = {
-        "pictures": int(made.pictures[chosen].sum()),
-        "animals": int(made.animals[chosen].sum()),
-        "share": round(float(made.animals[chosen].sum() / filled[-1]), 5),
-    }
-    return Made(_labelled_and_not(pose_set, made, chosen), report)
+    return chosen
 
 
 def _labelled_and_not(pose_set: PoseSet, made: draw.Units, chosen: np.ndarray) -> dict[str, Part]:

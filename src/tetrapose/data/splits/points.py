@@ -20,7 +20,7 @@ from tetrapose import skeletons
 from tetrapose.data.splits import draw
 from tetrapose.data.splits.apply import counted
 from tetrapose.data.splits.files import Part, Shown
-from tetrapose.data.splits.pictures import Made, shot_units
+from tetrapose.data.splits.pictures import Made, share_units, shot_units
 from tetrapose.errors import UserError
 from tetrapose.skeletons import Skeleton, mapping, places
 from tetrapose.structures import PoseSet
@@ -69,17 +69,18 @@ def front_back(
     level: int = 0,
     shared: str | Sequence[str] = (),
     by: str = "animal",
+    share: Any = "all",
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> Made:
     """``labelled``: every animal with its front or its back half and the shared points alone.
 
     A coin for each annotation id decides, the same for all levels of a seed; ``by`` "species" deals
-    halves to species instead. ``shared`` names other points than those of ``level``. ``pool``: all
-    pictures as they are labelled, for methods that learn without labels and to judge what they
-    guess. ``groups`` are of no concern here: no picture is held out.
+    halves to species instead. ``shared`` names other points than those of ``level``. ``share``
+    leaves the others of the animals that ``fraction`` draws without a label. ``pool``: all pictures
+    as they are labelled, for methods that learn without labels and to judge what they guess.
+    ``groups`` hold pictures together for ``share`` alone: no picture is held out.
     """
-    del groups
     known = pose_set.skeleton
     given = tuple(shared.split("+")) if isinstance(shared, str) and shared else tuple(shared)
     _known(known, given, "shared")
@@ -90,20 +91,21 @@ def front_back(
         half = _species_shares(pose_set, len(HALVES), seed, "front-back")
     blocks = []
     report: dict[str, Any] = {"shared": list(both)}
+    within, drawn = _drawn(pose_set, draw.units(pose_set, groups), share, seed)
     seen = np.zeros(len(pose_set), dtype=bool)
     for value, part in enumerate(HALVES):
         own = [p.name for p in known.keypoints if p.part == part]
         if not own:
             raise UserError(f"{known.name} has no points of the part {part}")
-        rows = half == value
+        rows = (half == value) & drawn
         names = tuple(name for name in known.names if name in both or name in own)
         blocks.append(_block(part, names, pose_set.annotation_ids[rows]))
         alone = [known.names.index(name) for name in own if name not in both]
         shows = rows & pose_set.labelled[:, alone].any(axis=1)
         seen |= shows
         report[part] = {"animals": int(rows.sum()), "showing_points_of_it": int(shows.sum())}
-    report["showing_neither"] = int((~seen).sum())
-    labelled = Part(None, None, tuple(blocks))
+    report["showing_neither"] = int((drawn & ~seen).sum())
+    labelled = Part(within, None, tuple(blocks))
     report["labelled_points"] = _count(pose_set, labelled)
     return Made({"labelled": labelled, "pool": Part()}, report)
 
@@ -169,20 +171,23 @@ def conventions(
     names: str | Sequence[str] = CONVENTIONS,
     near: bool = True,
     by: str = "picture",
+    share: Any = "all",
     seed: int = 0,
     groups: np.ndarray | None = None,
 ) -> Made:
     """Equal shares of the animals, each showing only the points that one convention has.
 
     Groups of pictures are dealt in a drawn order; ``by`` "species" deals species, in turn, as real
-    sets differ in their animals too. A part a convention, named after it, and ``labelled`` with all
-    of them. With ``near``, a point that the convention puts close by counts as had.
+    sets differ in their animals too. ``share`` leaves the others of the animals that ``fraction``
+    draws without a label. A part a convention, named after it, and ``labelled`` with all of them.
+    With ``near``, a point that the convention puts close by counts as had.
     """
     wanted = names.split("+") if isinstance(names, str) else list(names)
     if len(wanted) < 2 or len(set(wanted)) < len(wanted):
         raise UserError(f"conventions {'+'.join(wanted)}: at least two different ones are due")
+    made = draw.units(pose_set, groups)
+    within, drawn = _drawn(pose_set, made, share, seed)
     if _by(by, "picture"):
-        made = draw.units(pose_set, groups)
         order = made.order(seed, "conventions")
         middle = np.cumsum(made.animals[order]) - made.animals[order] / 2
         share = np.empty(len(made), dtype=np.int64)
@@ -193,16 +198,17 @@ def conventions(
     parts, blocks, report = {}, [], {}
     for i, name in enumerate(wanted):
         points = points_of(pose_set.skeleton, name, near=near)
-        block = _block(name, points, pose_set.annotation_ids[of_row == i])
+        rows = (of_row == i) & drawn
+        block = _block(name, points, pose_set.annotation_ids[rows])
         blocks.append(block)
-        pictures = {pose_set.files[k] for k in pose_set.image_index[of_row == i].tolist()}
+        pictures = {pose_set.files[k] for k in pose_set.image_index[rows].tolist()}
         parts[name] = Part(tuple(sorted(pictures)), None, (block,))
         report[name] = {
             "points": list(points),
-            "animals": int((of_row == i).sum()),
+            "animals": int(rows.sum()),
             "labelled_points": _count(pose_set, parts[name]),
         }
-    return Made({"labelled": Part(None, None, tuple(blocks)), **parts}, report)
+    return Made({"labelled": Part(within, None, tuple(blocks)), **parts}, report)
 
 
 def points_of(skeleton: Skeleton, convention: str, *, near: bool = True) -> tuple[str, ...]:
@@ -217,6 +223,16 @@ def points_of(skeleton: Skeleton, convention: str, *, near: bool = True) -> tupl
     if not names:
         raise UserError(f"conventions: {convention} and {skeleton.name} have no point in common")
     return names
+
+
+def _drawn(
+    pose_set: PoseSet, made: draw.Units, share: Any, seed: int
+) -> tuple[tuple[str, ...] | None, np.ndarray]:
+    """The pictures that show labels, None for all, and (N,) True for their animals."""
+    if share == "all":
+        return None, np.ones(len(pose_set), dtype=bool)
+    chosen = share_units(made, share, seed)
+    return draw.pictures_of(pose_set, made, chosen), chosen[made.of_picture[pose_set.image_index]]
 
 
 def _species_parts(pose_set: PoseSet, file: str | Path) -> np.ndarray:
