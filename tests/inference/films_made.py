@@ -15,6 +15,9 @@ import torch
 
 from tetrapose import skeletons
 from tetrapose.codecs import Heatmap
+from tetrapose.inference.boxes import read_boxes
+from tetrapose.inference.filmed import Settings
+from tetrapose.inference.following import Way
 from tetrapose.models.small import small
 from tetrapose.weights import card
 
@@ -115,3 +118,14 @@ def served(path: Path) -> Iterator[str]:
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+def settings_of(predictor, path, **more):
+    """Settings of a run on the film beside the table of boxes ``path``."""
+    given = read_boxes(path)
+
+    def boxes_of(frame):
+        return given.find(path.with_name("a.mp4"), frame=frame).bboxes
+
+    way = Way(predictor, None, given=boxes_of)
+    return Settings(way, frames_in_part=more.pop("frames_in_part", 16), **more)
