@@ -28,11 +28,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 BY_SPECIES = "+data.labels.options.by=species"
+TENTH = "+data.labels.options.share=10%"
 TABLES: dict[str, tuple[str, ...]] = {  # the preset, and what is set besides
     "menagerie": ("menagerie",),
     "menagerie_species": ("menagerie", BY_SPECIES),
+    "menagerie_10": ("menagerie", TENTH),
     "animal_pose": ("animal_pose_halves",),
     "animal_pose_species": ("animal_pose_halves", BY_SPECIES),
+    "animal_pose_10": ("animal_pose_halves", TENTH),
     **{
         f"few_{share}": ("animal_pose_few", f"data.labels.options.share={share}%")
         for share in (5, 10, 20)
@@ -41,10 +44,15 @@ TABLES: dict[str, tuple[str, ...]] = {  # the preset, and what is set besides
 METHODS = (
     "supervised", "pseudo_labels", "fixmatch", "uda", "mean_teacher", "freenet",
     "freenet_no_parts", "freenet_no_feedback", "freenet_one_network", "scarcenet", "two_looks",
+    "two_looks_soft",
     "average", "all",
 )  # fmt: skip
 # what stands for a method: labels alone with the averaged weights that two_looks answers with
-AS = {"all": ["supervised"], "average": ["two_looks", "method.weight=0"]}
+AS = {
+    "all": ["supervised"],
+    "average": ["two_looks", "method.weight=0"],
+    "two_looks_soft": ["two_looks", "method.soft=true"],
+}
 KINDS = ("overall", "labelled", "unlabelled")
 THRESHOLDS = ("0.1", "0.2")
 
