@@ -44,15 +44,10 @@ TABLES: dict[str, tuple[str, ...]] = {  # the preset, and what is set besides
 METHODS = (
     "supervised", "pseudo_labels", "fixmatch", "uda", "mean_teacher", "freenet",
     "freenet_no_parts", "freenet_no_feedback", "freenet_one_network", "scarcenet", "two_looks",
-    "two_looks_soft",
     "average", "all",
 )  # fmt: skip
 # what stands for a method: labels alone with the averaged weights that two_looks answers with
-AS = {
-    "all": ["supervised"],
-    "average": ["two_looks", "method.weight=0"],
-    "two_looks_soft": ["two_looks", "method.soft=true"],
-}
+AS = {"all": ["supervised"], "average": ["two_looks", "method.weight=0"]}
 KINDS = ("overall", "labelled", "unlabelled")
 THRESHOLDS = ("0.1", "0.2")
 

@@ -23,7 +23,7 @@ from tetrapose.training.labelfree.freenet import FreeNet
 from tetrapose.training.labelfree.pairs import StepSampler, unlabelled
 from tetrapose.training.labelfree.run import carry_out, feed, learn
 from tetrapose.training.labelfree.step import Moment, look
-from tetrapose.training.labelfree.two_looks import MOVES, Record, TwoLooks
+from tetrapose.training.labelfree.two_looks import Record, TwoLooks
 from tetrapose.weights import card
 
 METHODS = {
@@ -307,32 +307,6 @@ def test_two_looks_that_differ_are_less_like_the_truth():
     assert found[1, :2].tolist() == pytest.approx([float(np.exp(-0.5)), 0.0], abs=1e-5)
 
 
-def test_moved_views_take_labels_guesses_and_sides_with_them():
-    """Where a map of the lesson is highest, its own dot lies in the picture."""
-    method = TwoLooks(made.start(), moves={"scale": 0.2, "rotation": 25.0, "mirror": 0.5})
-    views = made.views(8)
-    size = method.codec.input_size[0]
-    inner = (views.keypoints / size * 0.3 + 0.35) * size  # far enough inside to stay in sight
-    views = replace(views, keypoints=inner)
-    cells = method.codec.cells.to_cells(inner)
-    left, right = next((i, j) for i, j in enumerate(method.flip.tolist()) if i < j)
-    across, down = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy")
-    place = inner[:, left, :, None, None]
-    dots = torch.exp(-((across - place[:, 0]) ** 2 + (down - place[:, 1]) ** 2) / 8)
-    views = replace(views, strong=dots[:, None].expand(-1, 3, -1, -1).contiguous())
-    ones = torch.ones(8, made.K)
-    lesson = method._moved(views, ones, cells, ones, Moment(3, 10))
-    _, mirrored = method.moves.draw(list(range(8)), (0, MOVES, 3), method.codec.input_size)
-    assert 0 < mirrored.sum() < 8
-    for row in range(8):
-        k = right if mirrored[row] else left
-        seen = divmod(int(lesson.pictures[row, 0].argmax()), size)[::-1]
-        for maps in (lesson.target, lesson.guess):
-            peak = divmod(int(maps[row, k].argmax()), maps.shape[-1])[::-1]
-            here = method.codec.cells.to_pixels(torch.tensor([[peak]], dtype=torch.float32))[0, 0]
-            assert (here - torch.tensor(seen)).abs().max() <= method.codec.stride / 2 + 1
-
-
 def test_a_teacher_without_patience_stays_the_start(data, tmp_path):
     begun = made.start()
     before = {k: v.clone() for k, v in begun.network.state_dict().items()}
@@ -353,14 +327,14 @@ def test_two_looks_never_guesses_where_the_pool_shows_a_label():
     assert shown["labelled"].item() > hidden["labelled"].item()
 
 
-def test_soft_guesses_are_the_mean_map_of_both_looks():
+def test_guesses_are_the_mean_map_of_both_looks():
     labelled, pool = made.views(), made.views(seed=1, labelled=False)
-    method = TwoLooks(made.start(norm=False), soft=True, partial=False)
+    method = TwoLooks(made.start(norm=False), partial=False)
     _, losses = next(method.turns(labelled, pool, Moment(0, 10)))
     method.state.mean.fill_(0.5)
     method.state.seen.zero_()
     with torch.no_grad():
-        maps, _, confidences, apart = method.looks(torch.cat([labelled.weak, pool.weak]))
+        maps, confidences, apart = method.looks(torch.cat([labelled.weak, pool.weak]))
         shown = torch.cat([labelled.weights, pool.weights])
         method.state.add(confidences, shown)
         trust = method.likeness(confidences, apart)[len(labelled) :] ** 2
@@ -368,8 +342,6 @@ def test_soft_guesses_are_the_mean_map_of_both_looks():
         own = (error.mean((-2, -1)) * trust * method.weights).sum() / len(labelled)
     assert own > 0
     assert losses["pseudo"].item() == pytest.approx(own.item(), rel=1e-4)
-    with pytest.raises(UserError, match="not carried along moves"):
-        TwoLooks(made.start(), soft=True, moves={"scale": 0.2})
 
 
 def test_whole_intervals_are_due():

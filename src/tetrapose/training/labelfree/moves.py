@@ -66,11 +66,6 @@ def carried_back(points: Tensor, matrices: Tensor, mirrored: Tensor, flip: Tenso
     return exchanged(transformed(inverse(matrices), points), mirrored, flip)
 
 
-def carried(points: Tensor, matrices: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
-    """Points (B, K, 2) of crops in their moved views; in mirrored ones sides are exchanged."""
-    return exchanged(transformed(matrices, points), mirrored, flip)
-
-
 def exchanged(values: Tensor, mirrored: Tensor, flip: Tensor) -> Tensor:
     """What belongs to points, (B, K, ...), with left and right exchanged where mirrored (B,)."""
     other = values[:, flip.to(values.device)]

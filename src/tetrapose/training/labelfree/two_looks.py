@@ -4,39 +4,33 @@ What it changes about FreeNet, at fewer forwards a step:
 
 - The teacher is the network as it started and does not learn (``patience`` lets it follow): what
   it says wrongly, the network does not get to confirm. An average of the network answers.
-- It looks twice, at the weak view and at its mirror image. Maps are averaged, and the place is read
-  between cells (DARK), where FreeNet's labels stand on whole cells, up to half a stride off.
+- It looks twice, at the weak view and at its mirror image, and the mean of both maps is taught as
+  it is: a Gaussian at its peak, as FreeNet draws, claims more than the teacher knows, and stands on
+  a whole cell, up to half a stride off.
 - No share or threshold is set by hand for a body part. A guess has a likeness
-  s = exp(-(d / reach)^2 / 2) * min(1, c / c_k), with d the cells between the two looks' places, c
+  s = exp(-(d / reach)^2 / 2) * min(1, c / c_k), with d the cells between the two looks' peaks, c
   the confidence and c_k the running confidence of that point where it is labelled; it weighs s^2.
 - The labelled pictures' unlabelled points are taught as well, from their own two looks: in a mix of
   sets these are what no label reaches, and their pictures are in the batch anyway.
 - No guess replaces a label that is known: where the pool is all training pictures, as in FreeNet's
   levels, its animals keep what they show, and guesses teach the other points alone.
-- With ``moves`` the network sees the strong view turned, scaled and mirrored once more, so that it
-  cannot answer as the teacher did for the teacher's reasons: for long runs.
 
-Source of the parts: mean teacher (Tarvainen and Valpola 2017); DARK (Zhang et al. 2020); per-class
-thresholds that follow a running confidence (FreeMatch, Wang et al. 2023), here per point and taken
-where truth is known; an easy view that teaches a hard one (Xie et al., ICCV 2021: An Empirical
-Study of the Collapsing Problem in Semi-Supervised 2D Human Pose Estimation).
+Source of the parts: mean teacher (Tarvainen and Valpola 2017); soft targets (Hinton et al. 2015);
+per-class thresholds that follow a running confidence (FreeMatch, Wang et al. 2023), here per point
+and taken where truth is known; an easy view that teaches a hard one (Xie et al., ICCV 2021: An
+Empirical Study of the Collapsing Problem in Semi-Supervised 2D Human Pose Estimation).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tetrapose.codecs.gaussian import draw_gaussians
-from tetrapose.codecs.peaks import find_peaks
-from tetrapose.errors import UserError
+from tetrapose.codecs.peaks import find_peaks, finite
 from tetrapose.training.labelfree import thresholds
 from tetrapose.training.labelfree.freenet import point_weights, tell, usable
-from tetrapose.training.labelfree.moves import Moves, carried, exchanged, moved_views
 from tetrapose.training.labelfree.step import (
     Moment,
     Start,
@@ -44,6 +38,7 @@ from tetrapose.training.labelfree.step import (
     Views,
     demand_maps,
     joined,
+    labels,
     look,
     mean_square,
     pooled,
@@ -51,7 +46,6 @@ from tetrapose.training.labelfree.step import (
 from tetrapose.training.labelfree.teacher import decay_at, follow, follower
 
 MEMORY = 0.99  # of the running confidences
-MOVES = 9  # what draws a step's moves apart from its other drawn things
 
 
 class Record(nn.Module):
@@ -79,28 +73,13 @@ class Record(nn.Module):
         self.seen.add_(count)
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """What the network sees and is to say: maps (B, K, h, w) with weights (B, K)."""
-
-    pictures: Tensor
-    target: Tensor
-    shown: Tensor
-    guess: Tensor
-    trust: Tensor
-
-
 class TwoLooks:
     """A teacher of two looks, one trained network, and an average of it that answers.
 
     ``reach`` in cells is the disagreement at which likeness has fallen to exp(-1/2); ``weight``
     what pseudo-labels count beside labels; the average reaches back over a share ``memory`` of the
     run, 1,000 steps at most, and the teacher follows it over a share ``patience`` (0: never).
-    ``moves`` turns, scales and mirrors the strong views, labelled ones too, before the network sees
-    them; None leaves them where the teacher looks. ``partial`` teaches the labelled pictures'
-    unlabelled points. ``soft`` teaches the looks' mean maps as they are, where a Gaussian at their
-    place would claim more than the teacher knows. Raises UserError for ``soft`` with ``moves``:
-    maps are not carried along.
+    ``partial`` teaches the labelled pictures' unlabelled points.
     """
 
     needs_pool = True
@@ -118,11 +97,7 @@ class TwoLooks:
         memory: float = 0.05,
         patience: float = 0.0,
         partial: bool = True,
-        soft: bool = False,
-        moves: Moves | Mapping[str, Any] | None = None,
     ) -> None:
-        if soft and moves is not None:
-            raise UserError("two_looks: soft maps are not carried along moves: one or the other")
         self.networks = nn.ModuleDict(
             {
                 "network": start.network,
@@ -135,8 +110,7 @@ class TwoLooks:
         self.state = Record(len(start.skeleton))
         self.reach, self.weight = reach, weight
         self.memory, self.patience = memory, patience
-        self.partial, self.soft = partial, soft
-        self.moves = Moves(**moves) if isinstance(moves, Mapping) else moves
+        self.partial = partial
         self.taught = torch.tensor(start.taught)
         self.flip = torch.as_tensor(start.skeleton.flip_indices)
         self.weights = point_weights(start.skeleton)
@@ -148,60 +122,39 @@ class TwoLooks:
         both, count = joined(labelled, pool), len(labelled)
         shown = both.weights * torch.isfinite(both.keypoints).all(-1)
         with torch.no_grad():
-            maps, cells, confidences, apart = self.looks(both.weak)
+            guess, confidences, apart = self.looks(both.weak)
             confidences = usable(confidences, both, self.taught)
             self.state.add(pooled(confidences), pooled(shown))
             trust = self.likeness(confidences, apart) ** 2
         tell(at, confidences[count:], trust[count:], self.groups)
         at.note("agreement/cells", apart[count:].mean())
+        trust = trust * (shown == 0)
         if not self.partial:
             trust = trust * (torch.arange(len(both), device=trust.device) >= count)[:, None]
-        seen = self._moved(both, shown, cells, trust * (shown == 0), at)
-        if self.soft:
-            seen = replace(seen, guess=maps, trust=trust * (shown == 0))
-        output = look(network, seen.pictures)
+        target, known = labels(self.codec, both)
         own = self.weights.to(shown.device)
+        output = look(network, both.strong)
         # over the labelled batch's size, whatever labels the pool shows beside it
         share = len(both) / count
-        known = mean_square(output, seen.target, seen.shown * own)
-        guessed = mean_square(output, seen.guess, seen.trust * own)
-        yield "network", {"labelled": share * known, "pseudo": share * self.weight * guessed}
+        right = mean_square(output, target, known * own)
+        guessed = mean_square(output, guess, trust * own)
+        yield "network", {"labelled": share * right, "pseudo": share * self.weight * guessed}
         window = min(max(self.memory * at.total, 10.0), 1000.0)
         follow(average, network, decay_at(at.step, 1 - 1 / window))
         if self.patience > 0:
             follow(self.networks["teacher"], average, 1 - 1 / (self.patience * at.total))
 
-    def _moved(
-        self, both: Views, shown: Tensor, cells: Tensor, trust: Tensor, at: Moment
-    ) -> _Lesson:
-        """The strong views, turned and scaled anew, with labels and guesses where they then lie."""
-        pictures, points, guess = both.strong, both.keypoints, self.codec.cells.to_pixels(cells)
-        visibility = both.visibility
-        if self.moves is not None:
-            device = pictures.device
-            key = (at.seed, MOVES, at.step)
-            drawn, turned = self.moves.draw(both.index.tolist(), key, self.codec.input_size)
-            matrices = torch.as_tensor(drawn, dtype=torch.float32, device=device)
-            mirrored = torch.as_tensor(turned, device=device)
-            pictures = moved_views(pictures, matrices)
-            points, guess = (carried(p, matrices, mirrored, self.flip) for p in (points, guess))
-            shown, trust, visibility = (
-                exchanged(values, mirrored, self.flip) for values in (shown, trust, visibility)
-            )
-        target, shown = self.codec.encode(points, shown, visibility)
-        drawn_guess, trust = draw_gaussians(guess, trust, self.codec.cells, sigma=self.codec.sigma)
-        return _Lesson(pictures, target, shown, drawn_guess, trust)
-
-    def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The teacher's mean maps, places (B, K, 2) in cells, values (B, K); cells between."""
-        teacher, kernel = self.networks["teacher"], self.codec.blur_kernel
-        plain, turned = look(teacher, torch.cat([pictures, pictures.flip(-1)])).chunk(2)
+    def looks(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The teacher's mean maps (B, K, h, w), their highest values (B, K); cells between."""
+        plain, turned = look(
+            self.networks["teacher"], torch.cat([pictures, pictures.flip(-1)])
+        ).chunk(2)
         turned = self.codec.mirror(turned, self.flip.to(plain.device))
-        mean = (plain + turned) / 2
-        cells, values = find_peaks(mean, "dark", blur_kernel=kernel)
+        mean = finite((plain + turned) / 2, high=0.0, low=0.0)  # a weight of 0 does not undo NaN
+        _, values = find_peaks(mean, "argmax")
         one, _ = find_peaks(plain, "argmax")
         other, _ = find_peaks(turned, "argmax")
-        return mean, cells, values, (one - other).norm(dim=-1)
+        return mean, values, (one - other).norm(dim=-1)
 
     def likeness(self, confidences: Tensor, apart: Tensor) -> Tensor:
         """(B, K) in 0..1: agreement of the looks times confidence by the point's usual one."""
