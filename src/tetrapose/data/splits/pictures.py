@@ -136,7 +136,7 @@ def fraction(
 
 def share_units(made: draw.Units, share: Any, seed: int) -> np.ndarray:
     """(U,) the units that ``fraction`` labels for a seed: as near to the share as they come."""
-    wanted = draw.share(share, "fraction")
+    wanted = draw.share(share, "share")
     order = made.order(seed, "fraction")
     filled = np.cumsum(made.animals[order])
     last = int(np.argmin(np.abs(filled - wanted * filled[-1])))
