@@ -93,6 +93,20 @@ def test_what_differs_but_the_seed_is_another_line(folder):
     assert max(len(group.runs) for group in groups_in(folder)) == 4
 
 
+def test_what_others_started_from_is_their_first_stage(tmp_path):
+    for seed in (0, 1):
+        first = write_run(tmp_path / f"first_{seed}", "supervised", seed, steps=800, level=0.9)
+        start = str(first / "model.safetensors")
+        write_run(tmp_path / f"on_{seed}", "supervised", seed, start=start, level=0.4)
+        write_run(tmp_path / f"two_{seed}", "two_looks", seed, start=start, steps=900)
+    groups = groups_in(tmp_path)
+    names = [group.name for group in groups]
+    assert names == ["supervised (first stage)", "supervised", "two_looks"]
+    # held against the runs that went on, though these have as many steps as nobody else
+    wins = [collected.wins(group, groups, "PCK@0.1") for group in groups]
+    assert wins == ["", "", "2 of 2"]
+
+
 def test_one_seed_twice_is_no_spread(folder):
     write_run(folder / "again", "scarcenet", 1)
     with pytest.raises(UserError, match="again and .*scarcenet_1 are one experiment with seed 1"):

@@ -137,7 +137,7 @@ def _by_seed(groups: Sequence[Group], column: str, title: str) -> str:
     axes.set_ylim(-0.6, len(there) - 0.4)
     axes.grid(visible=False, axis="y")
     threshold, kind = COLUMNS[column]
-    axes.set_xlabel(f"PCK@{threshold}, {kind}; a dot is a seed, the stroke their mean")
+    axes.set_xlabel(f"PCK@{threshold}, {kind}: seeds and their mean")
     return page.section(title, page.plot(figure, f"{title}, by method and seed"))
 
 

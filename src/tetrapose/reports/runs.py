@@ -19,8 +19,10 @@ import numpy as np
 from tetrapose.errors import UserError
 
 RESULT, CURVES, CONFIG = "result.json", "curves.csv", "config.yaml"
+MODEL = "model.safetensors"
 FORMATS = ("tetrapose label-free 1",)
 BASE = "supervised"  # what the others are held against
+FIRST = "first stage"  # said of runs that others of the same report started from
 # what makes two runs of one method on one preset different experiments, seeds apart
 TOLD_APART = ("steps", "batch", "input_size", "labels", "settings", "lr", "model")
 COLUMNS = {
@@ -131,10 +133,10 @@ def _curves(file: Path) -> list[dict[str, float]]:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """Runs by preset, then by method with the supervised one first, seeds together.
+    """Runs by preset, then by method with the supervised ones first, seeds together.
 
-    Raises UserError where one experiment stands there twice with one seed: a spread over copies is
-    none.
+    What others started from is noted as their first stage and stands before them. Raises UserError
+    where one experiment stands there twice with one seed: a spread over copies is none.
     """
     kept: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
@@ -146,14 +148,25 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
             if seeds.count(seed) > 1:
                 folders = [str(run.folder) for run in same if run.seed == seed]
                 raise UserError(f"{' and '.join(folders)} are one experiment with seed {seed}")
+    begun_from = {Path(run.result["start"]).resolve() for run in runs if run.result.get("start")}
+    first = {
+        key: all((run.folder / MODEL).resolve() in begun_from for run in same)
+        for key, same in kept.items()
+    }
     groups = []
-    for (preset, method, _), same in kept.items():
-        like = [one[0] for (p, m, _), one in kept.items() if (p, m) == (preset, method)]
-        note = _differences(same[0], like) if len(like) > 1 else ""
+    for key, same in kept.items():
+        like = [one[0] for k, one in kept.items() if (k[:2], first[k]) == (key[:2], first[key])]
+        told_by = [FIRST] if first[key] else []
+        told_by += [_differences(same[0], like)] if len(like) > 1 else []
         ordered = tuple(sorted(same, key=lambda run: run.seed))
-        groups.append(Group(preset, method, note, ordered))
+        groups.append(Group(key[0], key[1], ", ".join(told_by), ordered))
     order = list(dict.fromkeys(group.preset for group in groups))
-    return sorted(groups, key=lambda g: (order.index(g.preset), g.method != BASE, g.name))
+    return sorted(
+        groups,
+        key=lambda g: (
+            order.index(g.preset), not g.note.startswith(FIRST), g.method != BASE, g.name
+        ),
+    )  # fmt: skip
 
 
 def _differences(run: Run, like: Sequence[Run]) -> str:
@@ -193,13 +206,15 @@ def told(values: np.ndarray) -> str:
 def wins(group: Group, groups: Sequence[Group], column: str) -> str:
     """On how many of the common seeds a group is above the supervised runs of its preset.
 
-    Those that were shown the same labels; of several the ones with as many steps.
+    Those that were shown the same labels; of several the ones with as many steps. First stages are
+    held against nothing, and nothing against them where there is another supervised run.
     """
     mine = group.runs[0].result
     bases = [one for one in groups if (one.preset, one.method) == (group.preset, BASE)]
     bases = [g for g in bases if g.runs[0].result.get("labels") == mine.get("labels")]
+    bases = [g for g in bases if not g.note.startswith(FIRST)] or bases
     like = [g for g in bases if g.runs[0].result["steps"] == mine["steps"]] or bases
-    if not like or group in bases:
+    if not like or group in bases or group.note.startswith(FIRST):
         return ""
     theirs = {run.seed: run.pck(column) for run in like[0].runs}
     pairs = [(run.pck(column), theirs.get(run.seed)) for run in group.runs]
